@@ -1,0 +1,3 @@
+"""Schedules out: release, collect, claim, send, verify."""
+
+from __future__ import annotations

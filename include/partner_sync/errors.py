@@ -1,0 +1,226 @@
+"""Every error of partner sync, grouped by what to do next.
+
+PartnerSyncError
+  set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
+    ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
+    UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
+  one organization stops, the others go on
+    PartnerAuthError, ConnectionUnusableError, RejectedRequestError, BadAnswerError, PagingLoopError, SliceIncompleteError
+  try again later, by itself
+    LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
+  never send again before it is known what happened
+    OutcomeUnknownError
+  ours: a person of the team looks
+    DataQualityError, DatabaseRefusedError
+
+Constructors take facts by keyword, keep them as attributes, and build a message without any value of a
+partner's record: our own ids, codes, field names and lengths only (design, rule 15).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+
+class PartnerSyncError(Exception):
+    """Something that a person sees. ``code`` is its entry in the catalogue (catalogue.yaml)."""
+
+    code: ClassVar[str] = "unexpected"
+    template: ClassVar[str] = "Something unexpected happened."
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        for name, value in facts.items():
+            setattr(self, name, value)
+        super().__init__(self.template.format(**facts))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keyword-only constructors need help to cross a process border."""
+        return (_rebuild, (type(self), self.facts))
+
+
+def _rebuild(kind: type[PartnerSyncError], facts: dict[str, object]) -> PartnerSyncError:
+    return kind(**facts)
+
+
+# --- set-up is wrong: a person corrects it -----------------------------------------------------------
+
+
+class ConfigError(PartnerSyncError):
+    """A setting is missing or contradicts another."""
+
+    code = "config_broken"
+    template = "{problem}"
+
+
+class PartnerFileError(ConfigError):
+    """A partner file cannot be used; ``problems`` lists everything that is wrong, with file and line."""
+
+    code = "partner_file_broken"
+    template = "The partner file of {partner} cannot be used:\n{problems}"
+
+
+class UnknownStatementError(ConfigError):
+    """No SQL statement has this name."""
+
+    template = "There is no SQL statement named {name}."
+
+
+class SecondMasterError(ConfigError):
+    """Another partner is already the organization's master of this entity (design, rule 14)."""
+
+    code = "second_master"
+    template = (
+        "{partner} cannot be the master of {entity} for organization {organization}: {master} is. "
+        "Take it away there first."
+    )
+
+
+class UnknownOrganizationError(ConfigError):
+    """A typed organization code is not known; ``suggestions`` names near ones."""
+
+    code = "organization_unknown"
+    template = "There is no organization with the code {organization}. {suggestions}"
+
+
+class NotLinkedError(ConfigError):
+    """An organization is known but has no enabled link for this work."""
+
+    code = "organization_not_linked"
+    template = "Organization {organization} has no enabled link to {partner} for {direction}. Add one with `make link`."
+
+
+class InvalidWeekError(ConfigError):
+    """What was given for a week is no date."""
+
+    code = "week_invalid"
+    template = "{value!r} is not a day. Write the week as any day of it, as YYYY-MM-DD."
+
+
+class NothingFinalizedError(ConfigError):
+    """No office of the chosen organizations has finalized this week."""
+
+    code = "nothing_finalized"
+    template = (
+        "Week {week}: no office of {organizations} has finalized it. Finalize it in the scheduling product first."
+    )
+
+
+# --- one organization stops, the others go on -----------------------------------------------------------
+
+
+class PartnerApiError(PartnerSyncError):
+    """A partner's answer that is not a success: partner, endpoint (method and path template), status."""
+
+    code = "partner_refused"
+    template = "{partner} answered {status} to {endpoint}."
+
+
+class PartnerAuthError(PartnerApiError):
+    """401 or 403: the organization's key is wrong, expired or lacks a right (RFC 9110, 15.5.2 and 15.5.4)."""
+
+    code = "partner_auth"
+
+
+class ConnectionUnusableError(PartnerAuthError):
+    """The organization's connection cannot be used as it is: no key, or an address that is none. No call was made."""
+
+    template = "{partner}: the connection of the organization cannot be used: {problem}."
+
+
+class RejectedRequestError(PartnerApiError):
+    """The partner will not take this request as it is; ``fields`` names what it complains about."""
+
+    code = "partner_rejected"
+
+
+class BadAnswerError(PartnerApiError):
+    """The answer cannot be read; ``problem`` says why without quoting it."""
+
+    code = "partner_bad_answer"
+    template = "{partner} answered {status} to {endpoint}, but the answer cannot be used: {problem}."
+
+
+class PagingLoopError(PartnerSyncError):
+    """A page token or link came twice: following it would never end."""
+
+    code = "partner_paging_loop"
+    template = "{partner}: the pages of {entity} lead back to a page already read, after page {page}."
+
+
+class SliceIncompleteError(PartnerSyncError):
+    """A slice that is not wholly in staging can not be merged."""
+
+    code = "slice_incomplete"
+    template = "The slice {partner}/{organization}/{entity} of run {run_key} is not complete: {problem}."
+
+
+# --- try again later, by itself -----------------------------------------------------------------------
+
+
+class LimitReachedError(PartnerSyncError):
+    """The ledger grants no call now; ``retry_at`` (aware) is when to ask again."""
+
+    code = "waiting_for_limit"
+    template = "Waiting for the limits of {partner} until {retry_at}."
+    retry_at: datetime
+
+
+class SettlingError(PartnerSyncError):
+    """Something is still on its way or due again shortly; ``retry_at`` (aware) is when to go on."""
+
+    code = "waiting_for_settle"
+    template = "Waiting until {retry_at}: {count} visits of {organization} at {partner} are not settled yet."
+    retry_at: datetime
+
+
+class RateLimitedError(PartnerApiError):
+    """429: the partner names (or we assume) ``retry_at``, bounded. ``scope`` is what the partner named, if any."""
+
+    code = "partner_rate_limited"
+    retry_at: datetime
+
+
+class PartnerUnavailableError(PartnerSyncError):
+    """No connection, a timeout before anything was sent, or a 5xx on a read; ``retry_at`` if the partner named one."""
+
+    code = "partner_unreachable"
+    template = "{partner} cannot be reached for {endpoint}: {problem}."
+    retry_at: datetime | None
+
+
+class DatabaseAwayError(PartnerSyncError):
+    """The database closed the connection or refuses new ones; ``sqlstate`` says which."""
+
+    code = "database_away"
+    template = "The database is away (SQLSTATE {sqlstate})."
+
+
+# --- never send again before it is known what happened ----------------------------------------------------
+
+
+class OutcomeUnknownError(PartnerSyncError):
+    """A call that changes something left, and no answer came back (design, rule 4)."""
+
+    code = "outcome_unknown"
+    template = (
+        "{partner}: the answer to {endpoint} was lost ({problem}); it is read back before anything is sent again."
+    )
+
+
+# --- ours: a person of the team looks -----------------------------------------------------------------
+
+
+class DataQualityError(PartnerSyncError):
+    """An expectation raised instead of giving a result (design, rule 11)."""
+
+    code = "expectation_raised"
+    template = "Suite {suite}: {count} expectations could not be evaluated: {expectations}."
+
+
+class DatabaseRefusedError(PartnerSyncError):
+    """A statement failed; SQLSTATE, constraint and table only, never the row (design, rule 15)."""
+
+    code = "database_refused"
+    template = "The database refused a statement (SQLSTATE {sqlstate}, {table} {constraint})."

@@ -1,0 +1,119 @@
+"""The one small interface behind which each kind of partner stands.
+
+A kind lists the pages of an entity, sends a visit, reads it back, and says what it can do. Everything else is
+the same for all kinds. Calls raise the typed errors of ``partner_sync.errors``; nothing is returned to mean failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, Protocol
+
+Action = Literal["put", "withdraw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capabilities:
+    """What a partner can do (design, 3)."""
+
+    incremental: bool = False
+    deletes: bool = False
+    read_back: bool = False
+    batch: bool = False
+    cancel: bool = False
+    idempotency_key: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """How one organization reaches a partner, as its Airflow connection says; never printed."""
+
+    base_url: str
+    login: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of an entity: the records as they were decoded, of any JSON type.
+
+    ``next_position`` (JSON) resumes the listing after this page, also in another process; None on the last page.
+    ``total`` is how many records the partner says there are in all, if it says so.
+    """
+
+    number: int
+    records: Sequence[object]
+    next_position: Mapping[str, Any] | None
+    total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitCall:
+    """One item on its way: which visit, what to do, under which key, with which canonical values.
+
+    ``values`` are the canonical fields that a partner file's ``push.map`` may name: visit_id, organization, week,
+    office_key, patient_key, practitioner_key, service_code, start_at, end_at, status, actual_start_at,
+    actual_end_at, note. ``partner_ref`` is what the partner called this visit when it last accepted it.
+    """
+
+    visit_id: str
+    action: Action
+    week: date
+    idempotency_key: str
+    values: Mapping[str, object] = field(repr=False)
+    partner_ref: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The partner has taken the item; ``partner_ref`` is its own name for the visit, if it gives one."""
+
+    status: int
+    partner_ref: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presence:
+    """What a read-back found: absent, present with the values sent (same), or present with others (different)."""
+
+    found: Literal["absent", "same", "different"]
+    partner_ref: str | None = None
+
+
+class Gate(Protocol):
+    """The door to the partner: no call leaves without a grant from the ledger (design, rule 7)."""
+
+    def take(self, endpoint: str) -> None:
+        """Take the grant for one call; raises LimitReachedError when the ledger has none now."""
+
+    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
+        """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8)."""
+
+
+class PartnerKind(Protocol):
+    """A partner as one organization sees it. One object serves several threads."""
+
+    can: Capabilities
+
+    def pages(
+        self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
+    ) -> Iterator[Page]:
+        """List an entity's pages; raises PagingLoopError, BadAnswerError, PartnerAuthError, LimitReachedError,
+        RateLimitedError, PartnerUnavailableError."""
+
+    def send(self, call: VisitCall) -> Accepted:
+        """Send one item. RejectedRequestError: final. RateLimitedError, PartnerUnavailableError: surely not done.
+        PartnerAuthError: the organization stops. OutcomeUnknownError: it may have been done.
+
+        Withdrawing what the partner no longer has (404, 410) is Accepted."""
+
+    def read_back(self, call: VisitCall) -> Presence:
+        """Ask what the partner holds of this visit, by GET."""
+
+    def request_body(self, call: VisitCall) -> Mapping[str, object]:
+        """The mapped body that ``send`` would send, for dry runs."""
+
+    def close(self) -> None:
+        """Close the connections."""

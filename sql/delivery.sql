@@ -1,0 +1,104 @@
+-- name: become_owner
+-- Takes the session lock by which others see that this pusher lives.
+select sync.become_owner() as owner;
+
+-- name: recover
+-- What dead pushers left: unsent claims are given up, sent calls become unknown.
+select sync.recover(%(partner)s, %(owner)s, %(run_key)s) as recovered;
+
+-- name: close_without_call
+-- Closes the items that need no call.
+select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as closed;
+
+-- name: candidates
+-- The next items that may be claimed, and whether the partner has given the visit a name of its own.
+select c.visit_id, c.action, c.office_id, held.partner_ref is not null as named
+from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
+left join sync.held held on held.partner = c.partner and held.visit_id = c.visit_id
+limit %(count)s;
+
+-- name: claim
+-- Writes the claims; only what it returns may be sent.
+select id from sync.claim(%(partner)s, %(organization)s, %(owner)s, %(visits)s, %(needs)s, %(run_key)s);
+
+-- name: take_unknown
+-- Leases the unknown attempts whose settle time has come.
+select id from sync.take_unknown(%(partner)s, %(organization)s, %(owner)s, %(count)s, %(settle_after_seconds)s);
+
+-- name: unknown_due
+-- How many attempts wait to be read back now.
+select count(*) as due from sync.push_attempt
+where partner = %(partner)s and organization = %(organization)s and state = 'unknown' and settle_at <= clock_timestamp();
+
+-- name: mark_sent
+-- The last write before the call leaves.
+select id from sync.mark_sent(%(attempts)s, %(owner)s, %(settle_after_seconds)s) as id;
+
+-- name: give_up
+-- Gives up claims that were not sent.
+select sync.give_up(%(attempts)s, %(owner)s);
+
+-- name: settle
+-- Writes what became of the calls.
+select attempt_id, outcome from sync.settle(%(items)s, %(owner)s, %(run_key)s, %(max_attempts)s);
+
+-- name: calls
+-- What is to be sent for claimed attempts: a put carries the claimed version, a withdraw what the partner holds.
+select a.id, a.visit_id, a.action, a.week, a.idempotency_key::text as idempotency_key, a.organization, a.office_id,
+    held.partner_ref, v.service_code, v.start_at, v.end_at, v.status, v.actual_start_at, v.actual_end_at, v.note,
+    office.source_key as office_key, patient.source_key as patient_key, practitioner.source_key as practitioner_key
+from sync.push_attempt a
+left join sync.held held on held.partner = a.partner and held.visit_id = a.visit_id
+join sync.change_history c on c.visit_id = a.visit_id
+    and c.version = case a.action when 'withdraw' then coalesce(held.version, a.version) else a.version end
+cross join lateral jsonb_populate_record(null::schedule.visit, c.visit) v
+left join canonical.partner_key office on (office.partner, office.organization, office.entity, office.canonical_id)
+    = (a.partner, a.organization, 'office', v.office_id)
+left join canonical.partner_key patient on (patient.partner, patient.organization, patient.entity, patient.canonical_id)
+    = (a.partner, a.organization, 'patient', v.patient_id)
+left join canonical.partner_key practitioner
+    on (practitioner.partner, practitioner.organization, practitioner.entity, practitioner.canonical_id)
+    = (a.partner, a.organization, 'practitioner', v.practitioner_id)
+where a.id = any (%(attempts)s)
+order by a.id;
+
+-- name: unsettled
+-- What of this week (or of all weeks) is not settled, and the first moment at which something can be done about it.
+select count(*) as count, min(at) as retry_at
+from (
+    select a.visit_id, a.settle_at as at from sync.push_attempt a
+    where a.partner = %(partner)s and a.organization = %(organization)s and a.state in ('sent', 'unknown')
+      and a.settle_at < 'infinity' and (%(week)s::date is null or a.week = %(week)s)
+    union all
+    select t.visit_id, t.due_at from sync.todo t
+    where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
+      and (%(week)s::date is null or t.week = %(week)s)
+) u;
+
+-- name: due_organizations
+-- Organizations of a partner with something to deliver or to read back now, those who wait longest first.
+select w.organization, min(w.at) as waiting_since
+from (
+    select t.organization, t.due_at as at from sync.todo t where t.partner = %(partner)s and t.due_at <= clock_timestamp()
+    union all
+    select a.organization, a.settle_at from sync.push_attempt a
+    where a.partner = %(partner)s
+      and (a.state = 'unknown' and a.settle_at <= clock_timestamp() or a.state in ('claimed', 'sent'))
+) w
+join sync.link l on l.partner = %(partner)s and l.organization = w.organization
+where l.enabled and 'schedule' = any (l.directions)
+group by w.organization
+order by waiting_since, w.organization;
+
+-- name: run_counts
+-- What one run has done for an organization, by outcome.
+select outcome, count(*)::integer as count
+from sync.push_result
+where run_key = %(run_key)s and organization = %(organization)s and partner = %(partner)s
+group by outcome;
+
+-- name: blocked
+-- Visits that cannot leave because the partner has no key for whom they name.
+select visit_id, week, office_id, missing from sync.blocked(%(partner)s, %(organization)s, %(needs)s)
+where %(week)s::date is null or week = %(week)s
+order by visit_id;

@@ -1,0 +1,95 @@
+-- The scheduling product's door (writer: the product). A visit belongs to the week of its start in Asia/Tokyo (rule 6).
+
+create function schedule.week_of(moment timestamptz) returns date
+    language sql immutable parallel safe
+    return date_trunc('week', moment at time zone 'Asia/Tokyo')::date;
+
+create table schedule.visit (
+    -- The product's own id: it stands in logs and URLs, so it may carry no personal value.
+    visit_id text primary key check (visit_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+    revision bigint not null check (revision > 0),
+    organization sync.code not null references sync.organization (code),
+    office_id bigint not null references canonical.office (id),
+    patient_id bigint not null references canonical.patient (id),
+    practitioner_id bigint references canonical.practitioner (id),
+    service_code text,
+    start_at timestamptz not null,
+    end_at timestamptz not null,
+    status text not null default 'planned' check (status in ('planned', 'performed', 'cancelled')),
+    actual_start_at timestamptz,
+    actual_end_at timestamptz,
+    note text,
+    updated_at timestamptz not null default now(),
+    check (start_at < end_at),
+    check (actual_start_at < actual_end_at)
+);
+create index on schedule.visit (office_id, start_at);
+
+create table schedule.week_state (
+    office_id bigint not null references canonical.office (id),
+    week sync.week not null,
+    -- Counted under the organization's lock, so the highest is the current state.
+    step integer not null default 0,
+    organization sync.code not null references sync.organization (code),
+    state text not null check (state in ('finalized', 'reopened')),
+    changed_by text not null,
+    changed_at timestamptz not null default now(),
+    primary key (office_id, week, step)
+);
+
+create view schedule.week_finalized as
+select w.organization, w.office_id, w.week
+from schedule.week_state w
+where w.state = 'finalized'
+  and not exists (
+      select from schedule.week_state later
+      where later.office_id = w.office_id and later.week = w.week and later.step > w.step
+  );
+comment on view schedule.week_finalized is 'Offices and weeks that are closed by a planner (FIX) and not reopened since.';
+
+create function schedule.refuse() returns trigger language plpgsql as $$
+begin
+    raise exception '% of %.% is refused: %', tg_op, tg_table_schema, tg_table_name, tg_argv[0]
+        using errcode = 'feature_not_supported';
+end $$;
+create trigger no_truncate before truncate on schedule.visit
+    for each statement execute function schedule.refuse('it would bypass the change history; delete the rows');
+create trigger append_only before update or delete or truncate on schedule.week_state
+    for each statement execute function schedule.refuse('weeks are finalized and reopened by new rows');
+
+-- For a product with its own database: {"visits": [...], "deleted": [...], "weeks": [...]}, idempotent by visit and revision.
+create function schedule.apply(document jsonb) returns integer
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    changed integer;
+begin
+    insert into schedule.visit as v (visit_id, revision, organization, office_id, patient_id, practitioner_id, service_code,
+        start_at, end_at, status, actual_start_at, actual_end_at, note)
+    select n.visit_id, n.revision, n.organization, n.office_id, n.patient_id, n.practitioner_id, n.service_code,
+        n.start_at, n.end_at, coalesce(n.status, 'planned'), n.actual_start_at, n.actual_end_at, n.note
+    from jsonb_populate_recordset(null::schedule.visit, coalesce(document -> 'visits', '[]')) n
+    order by n.visit_id
+    on conflict (visit_id) do update set
+        revision = excluded.revision, organization = excluded.organization, office_id = excluded.office_id,
+        patient_id = excluded.patient_id, practitioner_id = excluded.practitioner_id, service_code = excluded.service_code,
+        start_at = excluded.start_at, end_at = excluded.end_at, status = excluded.status,
+        actual_start_at = excluded.actual_start_at, actual_end_at = excluded.actual_end_at, note = excluded.note,
+        updated_at = now()
+    where v.revision < excluded.revision;
+    get diagnostics changed = row_count;
+    delete from schedule.visit v
+    using jsonb_to_recordset(coalesce(document -> 'deleted', '[]')) d (visit_id text, revision bigint)
+    where v.visit_id = d.visit_id and v.revision < d.revision;
+    insert into schedule.week_state (office_id, week, organization, state, changed_by)
+    select n.office_id, n.week, n.organization, n.state, n.changed_by
+    from jsonb_populate_recordset(null::schedule.week_state, coalesce(document -> 'weeks', '[]')) n
+    where (n.state = 'finalized') is distinct from exists (
+        select from schedule.week_finalized f where f.office_id = n.office_id and f.week = n.week);
+    return changed;
+end $$;
+
+grant select, insert, update, delete on schedule.visit to sync_product;
+grant select, insert on schedule.week_state to sync_product;
+grant select on schedule.week_finalized to sync_product, sync_release, sync_push, sync_run;
+grant usage on schema schedule to sync_push;
+grant select on sync.organization to sync_product;

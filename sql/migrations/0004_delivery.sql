@@ -1,0 +1,191 @@
+-- Schedules out: change history (writer: capture), releases (writer: the first task of a push), attempts and results
+-- (writer: push). The to-do table is derived from the view sync.pending and can be rebuilt at any time.
+
+create table sync.change_history (
+    visit_id text not null,
+    version integer not null,
+    revision bigint not null,
+    organization sync.code not null,
+    office_id bigint not null,
+    week sync.week not null,
+    cancelled boolean not null,
+    visit jsonb not null,
+    changed_at timestamptz not null default now(),
+    primary key (visit_id, version)
+);
+-- One head a visit. Its row lock is what orders capture, claim and settle of a visit against each other.
+create table sync.visit_head (
+    visit_id text primary key,
+    version integer not null,
+    organization sync.code not null,
+    office_id bigint not null,
+    week sync.week not null,
+    cancelled boolean not null
+);
+create index on sync.visit_head (office_id, week);
+
+create table sync.push_request (
+    id bigint generated always as identity primary key,
+    partner sync.code not null,
+    organization sync.code not null,
+    office_ids bigint[] not null,
+    week sync.week not null,
+    mode text not null check (mode in ('changes', 'resend', 'weekly', 'on_finalize')),
+    requested_by text not null,
+    run_key text not null,
+    requested_at timestamptz not null default now(),
+    unique (partner, organization, week, run_key)
+);
+-- What the requests come to: an office's week that may leave, and how often it was asked for anew.
+create table sync.release (
+    partner sync.code not null,
+    office_id bigint not null,
+    week sync.week not null,
+    organization sync.code not null,
+    generation integer not null,
+    released_at timestamptz not null default now(),
+    primary key (partner, office_id, week)
+);
+
+create table sync.push_attempt (
+    id bigint generated always as identity primary key,
+    partner sync.code not null,
+    organization sync.code not null,
+    office_id bigint not null,
+    visit_id text not null,
+    version integer not null,
+    week sync.week not null,
+    action text not null check (action in ('put', 'withdraw')),
+    generation integer not null,
+    idempotency_key uuid not null,
+    state text not null default 'claimed' check (state in ('claimed', 'sent', 'unknown', 'settled', 'given_up')),
+    -- The advisory lock that the sending session holds; whoever gets it knows that the owner is dead.
+    owner bigint not null,
+    claimed_at timestamptz not null default clock_timestamp(),
+    sent_at timestamptz,
+    settle_at timestamptz,
+    calls integer not null default 0
+);
+-- The claim (rule 4): one open attempt for a partner and a visit, written before the call.
+create unique index push_attempt_claim on sync.push_attempt (partner, visit_id) where state in ('claimed', 'sent', 'unknown');
+create index on sync.push_attempt (partner, organization, settle_at) where state in ('claimed', 'sent', 'unknown');
+
+create table sync.push_result (
+    id bigint generated always as identity primary key,
+    attempt_id bigint references sync.push_attempt (id),
+    partner sync.code not null,
+    organization sync.code not null,
+    office_id bigint not null,
+    visit_id text not null,
+    version integer not null,
+    week sync.week not null,
+    action text not null check (action in ('put', 'withdraw')),
+    generation integer not null,
+    outcome text not null check (outcome in
+        ('accepted', 'rejected', 'dead', 'superseded', 'nothing_to_do', 'withdrawn', 'retry', 'unknown')),
+    -- Whether a retry uses up one of the item's attempts: waiting for a limit or an unreachable partner does not.
+    counted boolean not null default false,
+    final boolean not null generated always as (outcome not in ('retry', 'unknown')) stored,
+    code text,
+    status integer,
+    fields text[],
+    partner_ref text,
+    run_key text,
+    at timestamptz not null default clock_timestamp()
+);
+create unique index push_result_final on sync.push_result (partner, visit_id, week, action, version, generation) where final;
+create index push_result_held on sync.push_result (visit_id, partner, attempt_id desc)
+    where outcome in ('accepted', 'withdrawn');
+create index on sync.push_result (office_id, week, partner) where outcome = 'accepted';
+create index on sync.push_result (run_key, organization);
+
+create table sync.todo (
+    partner sync.code not null,
+    visit_id text not null,
+    week sync.week not null,
+    action text not null,
+    version integer not null,
+    generation integer not null,
+    organization sync.code not null,
+    office_id bigint not null,
+    due_at timestamptz not null default clock_timestamp(),
+    primary key (partner, visit_id, week, action)
+);
+create index on sync.todo (partner, organization, due_at);
+
+-- What a partner holds of a visit now: its last accepted put that no later withdraw took back.
+create view sync.held as
+select r.partner, r.visit_id, r.week, r.office_id, r.organization, r.version, r.partner_ref, r.attempt_id
+from sync.push_result r
+where r.outcome = 'accepted'
+  and not exists (
+      select from sync.push_result later
+      where later.visit_id = r.visit_id and later.partner = r.partner and later.attempt_id > r.attempt_id
+        and later.outcome in ('accepted', 'withdrawn'));
+
+-- The definition of what is to be delivered (design, 4). The first branch is the visit as it stands, in its own week;
+-- the second takes it back from a released week that it has left (rule 6). A reopened week holds both.
+create view sync.pending as
+select i.*
+from (
+    select l.partner, h.visit_id, h.week, case when h.cancelled then 'withdraw' else 'put' end as action,
+        h.version, r.generation, h.organization, h.office_id
+    from sync.visit_head h
+    join sync.release r on r.office_id = h.office_id and r.week = h.week
+    join sync.link l on l.partner = r.partner and l.organization = h.organization
+    where l.enabled and 'schedule' = any (l.directions)
+    union all
+    select l.partner, h.visit_id, held.week, 'withdraw', h.version, r.generation, h.organization, held.office_id
+    from sync.visit_head h
+    join sync.held held on held.visit_id = h.visit_id and (held.office_id, held.week) <> (h.office_id, h.week)
+    join sync.release r on r.partner = held.partner and r.office_id = held.office_id and r.week = held.week
+    join sync.link l on l.partner = held.partner and l.organization = h.organization
+    where l.enabled and 'schedule' = any (l.directions)
+) i
+where exists (select from schedule.week_finalized f where f.office_id = i.office_id and f.week = i.week)
+  and not exists (
+      select from sync.push_result done
+      where done.final
+        and (done.partner, done.visit_id, done.week, done.action, done.version, done.generation)
+            = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation));
+
+create function sync.refresh_todo(visits text[]) returns void
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from sync.todo t
+    where t.visit_id = any (visits)
+      and not exists (
+          select from sync.pending p
+          where (p.partner, p.visit_id, p.week, p.action, p.version, p.generation)
+              = (t.partner, t.visit_id, t.week, t.action, t.version, t.generation));
+    insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id)
+    select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id
+    from sync.pending p
+    where p.visit_id = any (visits)
+    order by p.partner, p.visit_id, p.week, p.action
+    on conflict (partner, visit_id, week, action) do update set
+        version = excluded.version, generation = excluded.generation, office_id = excluded.office_id,
+        due_at = excluded.due_at
+    where (t.version, t.generation, t.office_id) is distinct from (excluded.version, excluded.generation, excluded.office_id);
+end $$;
+
+-- Finalize, release and link changes exclude captures of the same organization: neither would see the other's
+-- uncommitted row, and an item would be missed.
+create function sync.lock_organization(organization text, shared boolean) returns void
+    language plpgsql as $$
+begin
+    if shared then
+        perform pg_advisory_xact_lock_shared(hashtextextended('sync.organization:' || organization, 0));
+    else
+        perform pg_advisory_xact_lock(hashtextextended('sync.organization:' || organization, 0));
+    end if;
+end $$;
+
+create function sync.visits_of_week(office bigint, monday date) returns text[]
+    language sql stable set search_path = pg_catalog, pg_temp as $$
+    select coalesce(array_agg(visit_id), '{}') from (
+        select visit_id from sync.visit_head where office_id = office and week = monday
+        union
+        select visit_id from sync.push_result where office_id = office and week = monday and outcome = 'accepted'
+    ) v
+$$;

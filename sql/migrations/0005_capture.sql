@@ -1,0 +1,104 @@
+-- Capture: every change of a visit becomes one row of the change history in the same transaction, and every event that
+-- changes what is to be delivered refreshes the to-do rows of the visits it touches.
+
+create function sync.capture_visit() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    visit schedule.visit := case when tg_op = 'DELETE' then old else new end;
+    head sync.visit_head;
+begin
+    if tg_op = 'UPDATE' then
+        if new.visit_id <> old.visit_id or new.organization <> old.organization then
+            raise exception 'a visit keeps its id and its organization' using errcode = 'check_violation';
+        end if;
+        if to_jsonb(new) - array ['revision', 'updated_at'] = to_jsonb(old) - array ['revision', 'updated_at'] then
+            return null;
+        end if;
+    end if;
+    perform sync.lock_organization(visit.organization, true);
+    insert into sync.visit_head as h (visit_id, version, organization, office_id, week, cancelled)
+    values (visit.visit_id, 1, visit.organization, visit.office_id, schedule.week_of(visit.start_at),
+            tg_op = 'DELETE' or visit.status = 'cancelled')
+    on conflict (visit_id) do update set
+        version = h.version + 1, office_id = excluded.office_id, week = excluded.week, cancelled = excluded.cancelled
+    returning * into head;
+    insert into sync.change_history (visit_id, version, revision, organization, office_id, week, cancelled, visit)
+    values (head.visit_id, head.version, visit.revision, head.organization, head.office_id, head.week, head.cancelled,
+            to_jsonb(visit));
+    perform sync.refresh_todo(array [head.visit_id]);
+    return null;
+end $$;
+create trigger capture after insert or update or delete on schedule.visit
+    for each row execute function sync.capture_visit();
+
+create function sync.count_week_state() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sync.lock_organization(new.organization, false);
+    select coalesce(max(w.step), 0) + 1 into new.step
+    from schedule.week_state w where w.office_id = new.office_id and w.week = new.week;
+    return new;
+end $$;
+create trigger count_step before insert on schedule.week_state
+    for each row execute function sync.count_week_state();
+
+create function sync.capture_week_state() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if new.state = 'finalized' then
+        insert into sync.push_request (partner, organization, office_ids, week, mode, requested_by, run_key)
+        select l.partner, l.organization, array [new.office_id], new.week, 'on_finalize', new.changed_by,
+            format('finalize:%s:%s:%s', new.office_id, new.week, new.step)
+        from sync.link l
+        where l.organization = new.organization and l.enabled and l.release_mode = 'on_finalize'
+          and 'schedule' = any (l.directions)
+          and not exists (select from sync.release r
+                          where r.partner = l.partner and r.office_id = new.office_id and r.week = new.week);
+    end if;
+    perform sync.refresh_todo(sync.visits_of_week(new.office_id, new.week));
+    return null;
+end $$;
+create trigger capture after insert on schedule.week_state
+    for each row execute function sync.capture_week_state();
+
+-- A request is the release: a resend raises the generation, any other first request starts it.
+create function sync.capture_push_request() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    office bigint;
+begin
+    perform sync.lock_organization(new.organization, false);
+    foreach office in array new.office_ids loop
+        insert into sync.release as r (partner, office_id, week, organization, generation)
+        values (new.partner, office, new.week, new.organization, 1)
+        on conflict (partner, office_id, week) do update set
+            generation = r.generation + (new.mode = 'resend')::integer, released_at = now();
+        perform sync.refresh_todo(sync.visits_of_week(office, new.week));
+    end loop;
+    return null;
+end $$;
+create trigger capture after insert on sync.push_request
+    for each row execute function sync.capture_push_request();
+
+create function sync.capture_link() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform sync.lock_organization(new.organization, false);
+    perform sync.refresh_todo(sync.visits_of_week(r.office_id, r.week))
+    from sync.release r where r.partner = new.partner and r.organization = new.organization;
+    return null;
+end $$;
+create trigger capture after insert or update on sync.link
+    for each row execute function sync.capture_link();
+
+create trigger append_only before update or delete or truncate on sync.push_request
+    for each statement execute function schedule.refuse('requests are appended');
+create trigger append_only before update or delete or truncate on sync.change_history
+    for each statement execute function schedule.refuse('the change history is appended by capture');
+create trigger append_only before update or delete or truncate on sync.push_result
+    for each statement execute function schedule.refuse('results are appended by push');
+
+grant select, insert on sync.push_request to sync_release;
+grant select on sync.release, sync.todo, sync.pending, sync.held to sync_release, sync_push, sync_run;
+grant select on sync.visit_head, sync.change_history to sync_release, sync_push, sync_run;
+grant select on sync.push_request, sync.push_attempt, sync.push_result to sync_release, sync_push, sync_run;

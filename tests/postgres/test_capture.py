@@ -1,0 +1,283 @@
+"""What leaves the product becomes items: capture, release, reopening, moves (design, 4 and rules 5 and 6)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partner_sync.delivery.release import release_week
+from partner_sync.errors import NothingFinalizedError
+from partner_sync.weeks import Week
+from postgres_server import Database
+
+from postgres.product import PARTNER, WEEK, Product, make_product
+
+NEXT_WEEK = WEEK.next()
+
+
+@pytest.fixture
+def product(database: Database) -> Product:
+    return make_product(database)
+
+
+def release(product: Product, week: Week = WEEK, mode: str = "changes", run: str = "run-1") -> None:
+    release_week(
+        product.database.connect("release"),
+        partner=PARTNER,
+        organizations=[product.organization],
+        week=week,
+        mode=mode,  # type: ignore[arg-type]
+        requested_by="planner-1",
+        run_key=run,
+    )
+
+
+def todo(product: Product) -> list[tuple[str, str, str, int, int]]:
+    rows = product.database.admin().execute(
+        "select visit_id, week::text, action, version, generation from sync.todo order by 1, 2, 3"
+    )
+    return [tuple(row.values()) for row in rows]  # type: ignore[misc]
+
+
+def accept(product: Product, visit_id: str) -> None:
+    """The partner accepts what is pending for a visit, through the functions that push uses."""
+    push = product.database.connect("push")
+    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
+    claimed = push.execute(
+        "select * from sync.claim(%s, %s, %s, %s, '{}', 'run')", (PARTNER, product.organization, owner, [visit_id])
+    ).fetchall()
+    assert claimed
+    for row in claimed:
+        outcome = "accepted" if row["action"] == "put" else "withdrawn"
+        item = f'[{{"attempt": {row["id"]}, "outcome": "{outcome}"}}]'
+        push.execute("select sync.mark_sent(%s, %s, 90)", ([row["id"]], owner))
+        push.execute("select sync.settle(%s, %s, 'run', 8)", (item, owner))
+    push.close()
+
+
+def test_a_visit_is_an_item_only_when_its_week_is_finalized_and_released(product: Product) -> None:
+    product.visit("v1")
+    assert todo(product) == []
+    product.week("finalized")
+    assert todo(product) == []
+    release(product)
+    assert todo(product) == [("v1", "2026-11-23", "put", 1, 1)]
+
+
+def test_a_week_that_no_office_has_finalized_is_refused(product: Product) -> None:
+    product.visit("v1")
+    with pytest.raises(NothingFinalizedError):
+        release(product)
+
+
+def test_a_change_of_a_released_week_replaces_the_waiting_item(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    product.visit("v1", revision=2, note="later")
+    assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
+
+
+def test_a_change_without_content_is_no_version(product: Product) -> None:
+    product.visit("v1")
+    product.visit("v1", revision=2)
+    count = product.database.admin().execute("select count(*) as n from sync.change_history").fetchone()
+    assert count["n"] == 1
+
+
+def test_an_older_revision_changes_nothing(product: Product) -> None:
+    product.visit("v1", revision=5, note="now")
+    product.visit("v1", revision=4, note="before")
+    row = product.database.admin().execute("select note from schedule.visit").fetchone()
+    assert row["note"] == "now"
+
+
+def test_reopening_holds_the_changes_and_withdraws_nothing(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    accept(product, "v1")
+    product.week("reopened")
+    product.visit("v1", revision=2, note="changed while open")
+    assert todo(product) == []
+    product.week("finalized")
+    assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
+
+
+def test_a_move_out_of_a_released_week_withdraws_at_once_and_puts_when_the_new_week_is_released(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    accept(product, "v1")
+    product.visit("v1", day=NEXT_WEEK.monday, revision=2)
+    assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1)]
+    product.week("finalized", week=NEXT_WEEK)
+    release(product, NEXT_WEEK, run="run-2")
+    assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1), ("v1", "2026-11-30", "put", 2, 1)]
+
+
+def test_a_move_while_the_put_is_under_way_is_withdrawn_when_its_answer_comes(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    push = product.database.connect("push")
+    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
+    claim = "select id from sync.claim(%s, %s, %s, %s, '{}', 'run')"
+    attempt = push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchone()["id"]
+    push.execute("select sync.mark_sent(%s, %s, 90)", ([attempt], owner))
+    product.visit("v1", day=NEXT_WEEK.monday, revision=2)
+    assert todo(product) == []
+    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'[{{"attempt": {attempt}, "outcome": "accepted"}}]', owner))
+    assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1)]
+
+
+def test_an_edit_while_it_is_sent_stays_pending(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    push = product.database.connect("push")
+    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
+    claim = "select id from sync.claim(%s, %s, %s, %s, '{}', 'run')"
+    attempt = push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchone()["id"]
+    product.visit("v1", revision=2, note="edited")
+    assert push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchall() == []
+    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'[{{"attempt": {attempt}, "outcome": "accepted"}}]', owner))
+    assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
+
+
+def test_created_and_cancelled_before_it_was_sent_needs_no_call(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    product.visit("v1", revision=2, status="cancelled")
+    push = product.database.connect("push")
+    closed = push.execute("select sync.close_without_call(%s, 'sakura', 'run') as n", (PARTNER,)).fetchone()
+    assert closed["n"] == 1
+    assert todo(product) == []
+
+
+def test_a_deleted_visit_counts_as_a_cancel(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    accept(product, "v1")
+    product.product.execute("delete from schedule.visit where visit_id = 'v1'")
+    assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1)]
+
+
+def test_truncating_the_visits_is_refused(product: Product) -> None:
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        product.database.admin().execute("truncate schedule.visit")
+
+
+def test_a_resend_is_a_new_generation_of_everything(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    accept(product, "v1")
+    assert todo(product) == []
+    release(product, mode="resend", run="run-2")
+    assert todo(product) == [("v1", "2026-11-23", "put", 1, 2)]
+
+
+def test_a_retry_of_the_releasing_task_starts_no_second_generation(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product, mode="resend", run="run-1")
+    release(product, mode="resend", run="run-1")
+    assert todo(product) == [("v1", "2026-11-23", "put", 1, 1)]
+
+
+def test_a_link_that_releases_on_finalize_needs_no_planner(database: Database) -> None:
+    product = make_product(database, mode="on_finalize")
+    product.visit("v1")
+    product.week("finalized")
+    assert todo(product) == [("v1", "2026-11-23", "put", 1, 1)]
+
+
+def test_older_versions_that_were_never_sent_end_as_superseded(product: Product) -> None:
+    product.visit("v1")
+    product.week("finalized")
+    release(product)
+    product.visit("v1", revision=2, note="second")
+    accept(product, "v1")
+    rows = product.database.admin().execute("select version, outcome from sync.push_result order by version").fetchall()
+    assert [tuple(row.values()) for row in rows] == [(1, "superseded"), (2, "accepted")]
+
+
+def test_what_a_dead_pusher_had_not_sent_is_given_up_and_what_it_sent_is_unknown(product: Product) -> None:
+    product.visit("v1")
+    product.visit("v2")
+    product.week("finalized")
+    release(product)
+    dead = product.database.connect("push")
+    owner = dead.execute("select sync.become_owner() as o").fetchone()["o"]
+    rows = dead.execute(
+        "select id, visit_id from sync.claim(%s, 'sakura', %s, %s, '{}', 'run')", (PARTNER, owner, ["v1", "v2"])
+    )
+    ids = {row["visit_id"]: row["id"] for row in rows}
+    dead.execute("select sync.mark_sent(%s, %s, 0)", ([ids["v1"]], owner))
+    dead.close()
+    heir = product.database.connect("push")
+    heir_owner = heir.execute("select sync.become_owner() as o").fetchone()["o"]
+    for _ in range(50):
+        recovered = heir.execute("select sync.recover(%s, %s, 'run') as n", (PARTNER, heir_owner)).fetchone()["n"]
+        if recovered:
+            break
+    rows = heir.execute("select visit_id, state from sync.push_attempt order by visit_id").fetchall()
+    assert [tuple(row.values()) for row in rows] == [("v1", "unknown"), ("v2", "given_up")]
+    taken = heir.execute("select visit_id from sync.take_unknown(%s, 'sakura', %s, 9, 90)", (PARTNER, heir_owner))
+    assert [row["visit_id"] for row in taken] == ["v1"]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("edit"), st.sampled_from(["v1", "v2"]), st.sampled_from([0, 7])),
+        st.tuples(st.just("cancel"), st.sampled_from(["v1", "v2"]), st.just(0)),
+        st.tuples(st.just("finalized"), st.just(""), st.sampled_from([0, 7])),
+        st.tuples(st.just("reopened"), st.just(""), st.sampled_from([0, 7])),
+        st.tuples(st.just("release"), st.just(""), st.sampled_from([0, 7])),
+        st.tuples(st.just("resend"), st.just(""), st.sampled_from([0, 7])),
+        st.tuples(st.just("accept"), st.sampled_from(["v1", "v2"]), st.just(0)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_the_todo_table_equals_the_view_whatever_happens(database: Database, steps: list[tuple[str, str, int]]) -> None:
+    admin = database.admin()
+    admin.execute(
+        "set session_replication_role = replica; delete from schedule.visit; delete from schedule.week_state;"
+        "delete from sync.visit_head; delete from sync.change_history; delete from sync.push_result;"
+        "delete from sync.push_attempt; delete from sync.todo; delete from sync.release; delete from sync.push_request;"
+        "set session_replication_role = origin"
+    )
+    known = admin.execute("select from sync.organization").fetchall()
+    product = make_product(database) if not known else Product(database, database.connect("product"))
+    for number, (what, visit, days) in enumerate(steps, start=1):
+        week = Week(WEEK.monday + timedelta(days=days))
+        if what in ("edit", "cancel"):
+            status = "cancelled" if what == "cancel" else "planned"
+            product.visit(visit, day=week.monday, revision=number, status=status, note=str(number))
+        elif what in ("finalized", "reopened"):
+            product.week(what, week=week)
+        elif what in ("release", "resend"):
+            try:
+                release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")
+            except NothingFinalizedError:
+                continue
+        elif admin.execute("select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)).fetchall():
+            accept(product, visit)
+    differences = admin.execute(
+        "select partner, visit_id, week, action, version, generation, office_id from sync.todo"
+        " except select partner, visit_id, week, action, version, generation, office_id from sync.pending"
+        " union all (select partner, visit_id, week, action, version, generation, office_id from sync.pending"
+        " except select partner, visit_id, week, action, version, generation, office_id from sync.todo)"
+    ).fetchall()
+    assert differences == []
