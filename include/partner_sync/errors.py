@@ -5,7 +5,8 @@ PartnerSyncError
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
     UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
   one organization stops, the others go on
-    PartnerAuthError, ConnectionUnusableError, RejectedRequestError, BadAnswerError, PagingLoopError, SliceIncompleteError
+    PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
+    UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
   try again later, by itself
     LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
@@ -133,6 +134,12 @@ class RejectedRequestError(PartnerApiError):
     """The partner will not take this request as it is; ``fields`` names what it complains about."""
 
     code = "partner_rejected"
+
+
+class UnmappableVisitError(RejectedRequestError):
+    """The partner file has no code for a value of the visit, or no name for the visit; no call was made."""
+
+    template = "The visit cannot be written as {partner} wants it for {endpoint}: {fields}. No call was made."
 
 
 class BadAnswerError(PartnerApiError):

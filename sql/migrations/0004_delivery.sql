@@ -89,14 +89,16 @@ create table sync.push_result (
     code text,
     status integer,
     fields text[],
+    -- What is known after this about the partner's side: it holds the visit in some form, or does not; null: nothing new.
+    present boolean,
     partner_ref text,
     run_key text,
     at timestamptz not null default clock_timestamp()
 );
 create unique index push_result_final on sync.push_result (partner, visit_id, week, action, version, generation) where final;
-create index push_result_held on sync.push_result (visit_id, partner, attempt_id desc)
-    where outcome in ('accepted', 'withdrawn');
-create index on sync.push_result (office_id, week, partner) where outcome = 'accepted';
+create index push_result_held on sync.push_result (visit_id, partner, id desc) where present is not null;
+create index on sync.push_result (office_id, week, partner) where present;
+create index on sync.push_result (visit_id, partner);
 create index on sync.push_result (run_key, organization);
 
 create table sync.todo (
@@ -113,15 +115,14 @@ create table sync.todo (
 );
 create index on sync.todo (partner, organization, due_at);
 
--- What a partner holds of a visit now: its last accepted put that no later withdraw took back.
+-- What a partner holds of a visit now, as the last answer or read-back said. The head's lock orders the results of a visit.
 create view sync.held as
-select r.partner, r.visit_id, r.week, r.office_id, r.organization, r.version, r.partner_ref, r.attempt_id
+select r.partner, r.visit_id, r.week, r.office_id, r.organization, r.version, r.partner_ref
 from sync.push_result r
-where r.outcome = 'accepted'
+where r.present
   and not exists (
       select from sync.push_result later
-      where later.visit_id = r.visit_id and later.partner = r.partner and later.attempt_id > r.attempt_id
-        and later.outcome in ('accepted', 'withdrawn'));
+      where later.visit_id = r.visit_id and later.partner = r.partner and later.id > r.id and later.present is not null);
 
 -- The definition of what is to be delivered (design, 4). The first branch is the visit as it stands, in its own week;
 -- the second takes it back from a released week that it has left (rule 6). A reopened week holds both.
@@ -186,6 +187,6 @@ create function sync.visits_of_week(office bigint, monday date) returns text[]
     select coalesce(array_agg(visit_id), '{}') from (
         select visit_id from sync.visit_head where office_id = office and week = monday
         union
-        select visit_id from sync.push_result where office_id = office and week = monday and outcome = 'accepted'
+        select visit_id from sync.push_result where office_id = office and week = monday and present
     ) v
 $$;

@@ -193,18 +193,23 @@ create function sync.settle_one(a sync.push_attempt, item jsonb, p_run_key text,
 declare
     outcome text := item ->> 'outcome';
     counted boolean := coalesce((item ->> 'counted')::boolean, false);
+    used integer;
+    passed integer;
 begin
-    if outcome = 'retry' and counted and p_max_attempts <= 1 + (
-        select count(*) from sync.push_result r
-        where r.counted and (r.partner, r.visit_id, r.week, r.action, r.version, r.generation)
-            = (a.partner, a.visit_id, a.week, a.action, a.version, a.generation)) then
+    select count(*) filter (where r.counted), count(*) filter (where r.outcome = 'retry') into used, passed
+    from sync.push_result r
+    where r.visit_id = a.visit_id and (r.partner, r.week, r.action, r.version, r.generation)
+        = (a.partner, a.week, a.action, a.version, a.generation);
+    if outcome = 'retry' and counted and used + 1 >= p_max_attempts then
         outcome := 'dead';
     end if;
     insert into sync.push_result (attempt_id, partner, organization, office_id, visit_id, version, week, action, generation,
-        outcome, counted, code, status, fields, partner_ref, run_key)
+        outcome, counted, code, status, fields, present, partner_ref, run_key)
     values (a.id, a.partner, a.organization, a.office_id, a.visit_id, a.version, a.week, a.action, a.generation, outcome,
         counted, item ->> 'code', (item ->> 'status')::integer,
-        array(select jsonb_array_elements_text(coalesce(item -> 'fields', '[]'))), item ->> 'partner_ref', p_run_key)
+        array(select jsonb_array_elements_text(coalesce(item -> 'fields', '[]'))),
+        coalesce((item ->> 'present')::boolean, case outcome when 'accepted' then true when 'withdrawn' then false end),
+        item ->> 'partner_ref', p_run_key)
     on conflict do nothing;
     -- Parked: with neither key nor read-back only a person can say what happened; the visit stays claimed until then.
     update sync.push_attempt b
@@ -212,14 +217,16 @@ begin
         settle_at = case when (item ->> 'parked')::boolean then 'infinity' else b.settle_at end
     where b.id = a.id;
     perform sync.refresh_todo(array [a.visit_id]);
+    -- What was read back and not found goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
     update sync.todo t
-    set due_at = greatest((item ->> 'retry_at')::timestamptz, clock_timestamp())
+    set due_at = greatest((item ->> 'retry_at')::timestamptz, clock_timestamp() + case when counted then interval '0'
+        else make_interval(secs => least(600, 5 * 2 ^ least(passed, 8))) end)
     where outcome = 'retry' and (t.partner, t.visit_id, t.week, t.action, t.version, t.generation)
         = (a.partner, a.visit_id, a.week, a.action, a.version, a.generation);
     return outcome;
 end $$;
 
--- What became of attempts: [{"attempt", "outcome", "counted", "parked", "code", "status", "fields", "partner_ref", "retry_at"}].
+-- What became of attempts: [{"attempt", "outcome", "counted", "parked", "code", "status", "fields", "present", "partner_ref", "retry_at"}].
 create function sync.settle(p_items jsonb, p_owner bigint, p_run_key text, p_max_attempts integer)
     returns table (attempt_id bigint, outcome text)
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

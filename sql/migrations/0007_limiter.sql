@@ -54,6 +54,8 @@ create table sync.rate_pause (
     owner text not null,
     until_at timestamptz not null,
     noted_at timestamptz not null,
+    -- The partner named no scope: whether it meant the organization or the vendor is a guess.
+    guessed boolean not null,
     primary key (partner, scope, owner)
 );
 
@@ -134,9 +136,13 @@ begin
     end if;
 end $$;
 
-create function sync.calls_since(bucket bigint, after_at timestamptz) returns bigint
+create function sync.calls_after(bucket bigint, after_at timestamptz) returns bigint
     language sql stable set search_path = pg_catalog, pg_temp as
     'select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at > $2';
+
+create function sync.calls_from(bucket bigint, from_at timestamptz) returns bigint
+    language sql stable set search_path = pg_catalog, pg_temp as
+    'select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at >= $2';
 
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
 -- Rows that have left are folded into the level; open ones are added anew each time, as they may still be narrowed.
@@ -172,13 +178,13 @@ declare
     wait interval;
 begin
     if l.counts = 'sliding_window' then
-        return l.requests - sync.calls_since(l.bucket_id, now_at - l.per - l.jitter);
+        return l.requests - sync.calls_after(l.bucket_id, now_at - l.per - l.jitter);
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, now_at);
         if now_at < bounds.starts_at + l.jitter or now_at >= bounds.ends_at - l.jitter then
             return 0;
         end if;
-        return l.requests - sync.calls_since(l.bucket_id, bounds.starts_at);
+        return l.requests - sync.calls_from(l.bucket_id, bounds.starts_at);
     end if;
     wait := greatest(sync.level_full_at(l, now_at) - now_at, interval '0');
     return floor(extract(epoch from l.tolerance - wait) / extract(epoch from l.cost));
@@ -199,7 +205,7 @@ begin
         return greatest(from_at, newest_too_many + l.per + l.jitter);
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, from_at);
-        if from_at >= bounds.ends_at - l.jitter or sync.calls_since(l.bucket_id, bounds.starts_at) >= l.requests then
+        if from_at >= bounds.ends_at - l.jitter or sync.calls_from(l.bucket_id, bounds.starts_at) >= l.requests then
             return bounds.ends_at + l.jitter;
         end if;
         return greatest(from_at, bounds.starts_at + l.jitter);
@@ -235,7 +241,7 @@ $$;
 -- Fairness on one limit. Who waits stands in a queue: requests (a planner waits) before ticks and master reads, then the
 -- oldest first. Each organization's floor on a limit that several share is requests / organizations that want something,
 -- at least one, in each window.
---   up to its floor    a call only leaves the floors of those before it in the queue
+--   up to its floor    a call only leaves the floors of those before it in the queue (of its own organization: all)
 --   beyond its floor   it leaves everything to those before it, and their floors to those behind it
 -- The first in the queue, or else the first that is below its floor, always gets something: nobody waits in a circle.
 create function sync.fair_room(l sync.limit_spec, room bigint, p_partner text, p_organization text, p_class text,
@@ -261,6 +267,7 @@ begin
         select d.wanted,
             ((d.call_class <> 'request')::integer, d.since_at, d.organization::text)
                 < ((p_class <> 'request')::integer, since, p_organization) as before,
+            d.organization = p_organization as own,
             case when d.organization = p_organization then 0
                 else least(d.wanted, greatest(0, share - coalesce(u.calls, 0))) end as owed
         from sync.rate_demand d left join used u on u.organization = d.organization
@@ -268,8 +275,9 @@ begin
           and (d.organization, d.call_class) <> (p_organization, p_class)
           and (shared or d.organization = p_organization)
     )
-    select share - coalesce((select calls from used where organization = p_organization), 0),
-        coalesce(sum(w.owed) filter (where w.before), 0),
+    select share - coalesce((select calls from used where organization = p_organization), 0)
+            - coalesce(sum(w.wanted) filter (where w.before and w.own), 0),
+        coalesce(sum(case when w.own then w.wanted else w.owed end) filter (where w.before), 0),
         coalesce(sum(case when w.before then w.wanted else w.owed end), 0)
     into below_floor, floors_before, kept
     from waiting w;
@@ -392,16 +400,16 @@ begin
     scope := case when p_scope = 'vendor' then 'vendor' else 'organization' end;
     if p_scope is null and exists (
         select from sync.rate_pause o
-        where o.partner = p_partner and o.scope = 'organization' and o.owner <> p_organization
+        where o.partner = p_partner and o.scope = 'organization' and o.owner <> p_organization and o.guessed
           and (o.until_at > now_at or o.noted_at > now_at - interval '1 minute')) then
         scope := 'vendor';
     end if;
     insert into sync.rate_pause as p
-    select p_partner, s, case s when 'vendor' then '' else p_organization end, pause.until_at, now_at
+    select p_partner, s, case s when 'vendor' then '' else p_organization end, pause.until_at, now_at, p_scope is null
     from unnest(array ['organization', scope]) s where s = scope or p_scope is null
     group by s
     on conflict on constraint rate_pause_pkey do update
-        set until_at = greatest(p.until_at, excluded.until_at), noted_at = excluded.noted_at;
+        set until_at = greatest(p.until_at, excluded.until_at), noted_at = excluded.noted_at, guessed = excluded.guessed;
     select max(p.until_at) into until_at from sync.rate_pause p
     where p.partner = p_partner and p.scope = pause.scope and p.owner in ('', p_organization);
     return next;

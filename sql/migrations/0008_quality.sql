@@ -16,12 +16,16 @@ create table quality.run (
     evaluated integer not null,
     quarantined integer not null,
     returned integer not null,
+    -- Open rows of the quarantine after the run.
+    waiting integer not null,
     -- Rows of the slice above this id came later and are not judged.
     last_row_id bigint not null,
     at timestamptz not null default now(),
     primary key (partner, organization, entity, run_key)
 );
 comment on table quality.run is 'How many records a run judged, put into quarantine and let back in; the merge takes only what stands here.';
+comment on column quality.run.evaluated is 'Records of the slice and records that waited in quarantine, without exact repeats and deletions.';
+comment on column quality.run.quarantined is 'Records of the slice that failed a critical expectation.';
 
 create table quality.result (
     partner sync.code not null,
@@ -190,6 +194,12 @@ create function quality.office_number_ok(number text) returns boolean
 create function quality.insurer_number_ok(number text) returns boolean
     language sql immutable parallel safe
     return case when number ~ '^[0-9]{6}([0-9]{2})?$' then quality.check_digit_ok(number::bigint) else false end;
+
+-- "field:code field:code" of a staged row's problems, for expectations to look into.
+create function quality.problem_codes(problems jsonb) returns text
+    language sql immutable parallel safe
+    return (select coalesce(string_agg(p ->> 'field' || ':' || (p ->> 'code'), ' '), '')
+            from jsonb_array_elements(problems) p);
 
 revoke execute on all functions in schema quality from public;
 grant execute on all functions in schema quality to sync_validate;

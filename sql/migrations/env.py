@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import context
-from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.engine import Connection
 
@@ -14,9 +14,9 @@ from stack.logins import OWNER
 from stack.migrations import VERSION_SCHEMA
 
 
-def note(*, ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:
-    """Keep the name of each migration that was run, for the person who waits."""
-    context.config.attributes["run"].append(Path(step.up_revision.path).stem)
+def note(*_: Any, **facts: Any) -> None:
+    """Keep the name of each migration that was run, for the person who waits. Alembic calls it with keywords."""
+    context.config.attributes["run"].append(Path(facts["step"].up_revision.path).stem)
 
 
 def run(connection: Connection) -> None:

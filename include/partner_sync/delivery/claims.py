@@ -15,9 +15,9 @@ from partner_sync.kinds.interface import Action, VisitCall
 from partner_sync.statements import statement
 
 _VALUES = (
-    "visit_id organization week office_key patient_key practitioner_key service_code start_at end_at status "
-    "actual_start_at actual_end_at note"
-).split()
+    "visit_id", "organization", "week", "office_key", "patient_key", "practitioner_key", "service_code",
+    "start_at", "end_at", "status", "actual_start_at", "actual_end_at", "note",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,9 @@ class Claims:
     def _claimed(self, attempts: list[int]) -> tuple[Claimed, ...]:
         if not attempts:
             return ()
-        return tuple(Claimed(attempt_id=row["id"], call=visit_call(row)) for row in self._rows("calls", attempts=attempts))
+        return tuple(
+            Claimed(attempt_id=row["id"], call=visit_call(row)) for row in self._rows("calls", attempts=attempts)
+        )
 
     def _rows(self, name: str, **facts: object) -> list[dict[str, Any]]:
         with translated_errors():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.claims import visit_call
 from partner_sync.delivery.push import needed_keys
 from partner_sync.kinds.interface import PartnerKind, VisitCall
-from partner_sync.limiter import seconds_for
+from partner_sync.limits import limits_of, seconds_under
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 from partner_sync.weeks import TOKYO, Week
@@ -20,7 +20,7 @@ SAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class OrganizationPlan:
-    """What a push of a week comes to for one organization. ``visits`` is what would be sent, ``blocked`` what cannot."""
+    """What a push of a week comes to for one organization: ``visits`` would be sent, ``blocked`` ones cannot."""
 
     organization: str
     visits: int
@@ -46,8 +46,8 @@ class Plan:
         minutes = -(-self.seconds // 60)
         blocked = sum(one.blocked for one in self.organizations)
         return (
-            f"{self.week.describe()}: {self.visits:,} visits, as many calls, about {minutes:.0f} minutes under the limits, "
-            f"done by {done_at:%H:%M} (Asia/Tokyo); {blocked:,} blocked"
+            f"{self.week.describe()}: {self.visits:,} visits, as many calls, about {minutes:.0f} minutes "
+            f"under the limits, done by {done_at:%H:%M} (Asia/Tokyo); {blocked:,} blocked"
         )
 
 
@@ -57,7 +57,8 @@ def plan_push(
     """The plan for the finalized offices of these organizations, as login sync_release; writes nothing."""
     plans = tuple(_organization_plan(conn, partner, code, week=week, resend=resend) for code in organizations)
     calls = {plan.organization: plan.visits for plan in plans}
-    return Plan(week=week, organizations=plans, seconds=seconds_for(partner, calls))
+    seconds = seconds_under(limits_of(partner), calls, start_at=datetime.now(UTC))
+    return Plan(week=week, organizations=plans, seconds=seconds)
 
 
 def _organization_plan(

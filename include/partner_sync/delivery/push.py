@@ -1,7 +1,7 @@
 """The push of one organization: collect within the limits, claim, send, verify, settle.
 
-One straight line, repeated until nothing is due: what dead pushers left is recovered, what needs no call is closed, lost
-answers are read back when their settle time has come, and the next items are granted, claimed, sent and settled.
+One straight line, repeated until nothing is due: what dead pushers left is recovered, what needs no call is closed,
+lost answers are read back when their settle time has come, and the next items are granted, claimed, sent and settled.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from datetime import date
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery import verdict
 from partner_sync.delivery.claims import Candidate, Claimed, Claims, Scope
+from partner_sync.delivery.turnstile import Turnstile
 from partner_sync.delivery.verdict import Verdict
-from partner_sync.errors import LimitReachedError, PartnerAuthError, PartnerSyncError, SettlingError
+from partner_sync.errors import ConfigError, PartnerAuthError, PartnerSyncError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Gate, PartnerKind
-from partner_sync.limiter import CallClass, Grant, Ledger, PrepaidGate
+from partner_sync.limiter import CallClass
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 
@@ -59,9 +60,9 @@ def needed_keys(partner: Partner) -> tuple[str, ...]:
 def push_organization(conn: Connection, work: PushWork, *, open_kind: OpenKind) -> PushCounts:
     """Deliver what is due for one organization, as login sync_push.
 
-    Raises LimitReachedError when the ledger grants nothing now, SettlingError when all that is left waits for its settle
-    time or its next attempt (both name ``retry_at``; nothing is claimed and unsent then), and PartnerAuthError,
-    which stops the organization.
+    Raises LimitReachedError when the ledger grants nothing now, SettlingError when all that is left waits for its
+    settle time or its next attempt (both name ``retry_at``; nothing is claimed and unsent then), and
+    PartnerAuthError, which stops the organization, or PartnerUnavailableError when no call of a batch got through.
     """
     _Pusher(conn, work, open_kind).run()
     return counts_of_run(conn, work)
@@ -79,14 +80,13 @@ def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
 class _Pusher:
     def __init__(self, conn: Connection, work: PushWork, open_kind: OpenKind) -> None:
         if work.partner.push is None:
-            raise ValueError(f"{work.partner.slug} takes no schedules")
+            raise ConfigError(problem=f"{work.partner.slug} takes no schedules: its file has no push.")
         self._push = work.partner.push
         self._settle_after_seconds = work.partner.timeouts.settle_after_seconds
         self._work = work
         self._claims = Claims(conn, work.scope, run_key=work.run_key)
-        self._ledger = Ledger(conn, work.partner, organization=work.organization, call_class=work.call_class)
-        self._gate = PrepaidGate()
-        self._kind = open_kind(self._gate)
+        self._turnstile = Turnstile(conn, work.partner, organization=work.organization, call_class=work.call_class)
+        self._kind = open_kind(self._turnstile)
         self._ends_at = time.monotonic() + work.seconds if work.seconds is not None else None
 
     def run(self) -> None:
@@ -109,8 +109,8 @@ class _Pusher:
         if not batch:
             return False
         endpoint = self._kind.endpoint_of(batch[0].action, named=batch[0].named)
-        grant = self._granted(len(batch), endpoint=endpoint, office=batch[0].office_id)
-        claimed = self._claims.claim([one.visit_id for one in batch[: grant.count]])
+        granted = self._turnstile.grant(len(batch), endpoint=endpoint, office=str(batch[0].office_id))
+        claimed = self._claims.claim([one.visit_id for one in batch[:granted]])
         sent = self._claims.mark_sent(claimed, settle_after_seconds=self._settle_after_seconds)
         self._settle(sent, threads.map(self._send_one, sent))
         return True
@@ -126,13 +126,6 @@ class _Pusher:
         by_office = one.office_id if "office" in scopes else None
         return (by_office, one.action, one.named) if "endpoint" in scopes else (by_office,)
 
-    def _granted(self, count: int, *, endpoint: str, office: int | None) -> Grant:
-        grant = self._ledger.acquire(count, endpoint=endpoint, office=None if office is None else str(office))
-        if not grant.count:
-            raise LimitReachedError(partner=self._work.partner.slug, retry_at=grant.retry_at)
-        self._gate.refill(grant)
-        return grant
-
     def _send_one(self, one: Claimed) -> Verdict:
         try:
             return verdict.of_answer(self._kind.send(one.call), one.call.action)
@@ -146,7 +139,7 @@ class _Pusher:
             return False
         can = self._kind.can
         if can.read_back or can.idempotency_key:
-            due = self._granted(due, endpoint=self._kind.endpoint_of("read_back", named=True), office=None).count
+            due = self._turnstile.grant(due, endpoint=self._kind.endpoint_of("read_back", named=True))
         lost = self._claims.take_unknown(due, settle_after_seconds=self._settle_after_seconds)
         if can.read_back:
             self._settle(lost, threads.map(self._read_back_one, lost))
@@ -168,14 +161,19 @@ class _Pusher:
         by_attempt = {one.attempt_id: found for one, found in zip(claimed, verdicts, strict=True)}
         if by_attempt:
             self._claims.settle(by_attempt, max_attempts=self._push.max_attempts)
-        self._ledger.apply(self._gate.heard())
-        if any(found.code == PartnerAuthError.code for found in by_attempt.values()):
-            status = next(found.status for found in by_attempt.values() if found.code == PartnerAuthError.code)
-            raise PartnerAuthError(partner=self._work.partner.slug, endpoint="a visit", status=status or 401)
+        self._turnstile.finish()
+        self._stop_where_no_call_can_succeed([found.code for found in by_attempt.values()])
+
+    def _stop_where_no_call_can_succeed(self, codes: Sequence[str]) -> None:
+        slug = self._work.partner.slug
+        if PartnerAuthError.code in codes:
+            raise PartnerAuthError(partner=slug, endpoint="a visit", status=401)
+        if codes and set(codes) == {PartnerUnavailableError.code}:
+            problem = "no call of a batch got through"
+            raise PartnerUnavailableError(partner=slug, endpoint="visits", problem=problem, retry_at=None)
 
     def _say_what_is_left(self) -> None:
         left = self._claims.unsettled()
         if left.retry_at is not None and self._time_is_left():
             names = {"partner": self._work.partner.slug, "organization": self._work.organization}
             raise SettlingError(**names, retry_at=left.retry_at, count=left.count)
-

@@ -55,7 +55,7 @@ def review_week(conn: Connection, *, organizations: Sequence[str], week: Week) -
     return report
 
 
-def release_week(  # noqa: PLR0913 - who, what, when and why are the record itself
+def release_week(
     conn: Connection,
     *,
     partner: str,

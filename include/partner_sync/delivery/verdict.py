@@ -24,12 +24,16 @@ Outcome = Literal["accepted", "withdrawn", "rejected", "retry", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one call. ``counted``: it used up one of the item's attempts. ``parked``: a person decides."""
+    """What became of one call. ``counted``: it used up one of the item's attempts. ``parked``: a person decides.
+
+    ``present``: whether the partner is now known to hold the visit in some form; None when that is as before.
+    """
 
     outcome: Outcome
     code: str
     counted: bool = False
     parked: bool = False
+    present: bool | None = None
     status: int | None = None
     fields: tuple[str, ...] = ()
     partner_ref: str | None = None
@@ -72,7 +76,13 @@ def of_presence(presence: Presence, action: Action) -> Verdict:
         return Verdict(outcome="withdrawn", code="withdrawn")
     if action == "put" and presence.found == "same":
         return Verdict(outcome="accepted", code="accepted", partner_ref=presence.partner_ref)
-    return Verdict(outcome="retry", code="outcome_unknown", counted=True)
+    return Verdict(
+        outcome="retry",
+        code="outcome_unknown",
+        counted=True,
+        present=presence.found != "absent",
+        partner_ref=presence.partner_ref,
+    )
 
 
 PERSON_DECIDES = Verdict(outcome="unknown", code="outcome_unknown_person", parked=True)

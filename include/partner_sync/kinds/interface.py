@@ -40,13 +40,15 @@ class Page:
     """One page of an entity: the records as they were decoded, of any JSON type.
 
     ``next_position`` (JSON) resumes the listing after this page, also in another process; None on the last page.
-    ``total`` is how many records the partner says there are in all, if it says so.
+    ``total`` is how many records the partner says there are in all, if it says so. ``repeated``: its records are those
+    of the page before, so the slice cannot count as complete (design, rule 12).
     """
 
     number: int
     records: Sequence[object]
     next_position: Mapping[str, Any] | None
     total: int | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +102,23 @@ class PartnerKind(Protocol):
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
     ) -> Iterator[Page]:
-        """List an entity's pages; raises PagingLoopError, BadAnswerError, PartnerAuthError, LimitReachedError,
-        RateLimitedError, PartnerUnavailableError."""
+        """List an entity's pages; raises PagingLoopError, BadAnswerError, PartnerAuthError, RejectedRequestError,
+        LimitReachedError, RateLimitedError, PartnerUnavailableError.
+
+        ``since`` is sent as it is: the overlap has been taken off the watermark already. The ``next_position`` of the
+        last page that came is good for going on after any of these errors but PagingLoopError.
+        """
 
     def send(self, call: VisitCall) -> Accepted:
         """Send one item. RejectedRequestError: final. RateLimitedError, PartnerUnavailableError: surely not done.
-        PartnerAuthError: the organization stops. OutcomeUnknownError: it may have been done.
+        PartnerAuthError, BadAnswerError (a redirect, a method that is not known): not done, the organization stops.
+        OutcomeUnknownError: it may have been done. LimitReachedError: not sent.
 
-        Withdrawing what the partner no longer has (404, 410) is Accepted."""
+        Withdrawing what the partner no longer has (404, 410) is Accepted.
+        """
+
+    def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
+        """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has its own name for it."""
 
     def read_back(self, call: VisitCall) -> Presence:
         """Ask what the partner holds of this visit, by GET."""

@@ -1,0 +1,76 @@
+"""A visit as the partner wants it, and whether what the partner holds is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from partner_sync.partners.converters import Unfit, out_converter
+from partner_sync.partners.parts import OutField
+from partner_sync.partners.push import Push
+
+
+class VisitBody:
+    """Writes the body of a request by ``push.map``, and compares it with a record that was read back."""
+
+    def __init__(self, push: Push) -> None:
+        self._fields = tuple((target, mapped, out_converter(mapped)) for target, mapped in push.map.items())
+
+    def written(self, values: Mapping[str, object]) -> dict[str, object]:
+        """The body; raises Unfit with 'field: code' when a value has no form at the partner."""
+        body: dict[str, object] = {}
+        for target, mapped, convert in self._fields:
+            try:
+                value = convert(values.get(mapped.source) if mapped.source else None)
+            except Unfit as unfit:
+                msg = f"{target}: {unfit.code}"
+                raise Unfit(msg) from None
+            _put(body, target, value)
+        return body
+
+    def is_in(self, record: Mapping[str, Any], values: Mapping[str, object]) -> bool:
+        """Whether a record holds these values. Fields that the partner does not show are left aside; one must be there."""
+        body = self.written(values)
+        shown = [
+            (mapped, _found(body, target)[1], theirs)
+            for target, mapped, _ in self._fields
+            for there, theirs in (_found(record, target),)
+            if there
+        ]
+        return bool(shown) and all(_equal(mapped, ours, theirs) for mapped, ours, theirs in shown)
+
+
+def _put(body: dict[str, object], path: str, value: object) -> None:
+    *outer, last = path.split(".")
+    here: dict[str, Any] = body
+    for step in outer:
+        here = here.setdefault(step, {})
+    here[last] = value
+
+
+def _found(record: object, path: str) -> tuple[bool, Any]:
+    for step in path.split("."):
+        if not isinstance(record, Mapping) or step not in record:
+            return False, None
+        record = record[step]
+    return True, record
+
+
+def _equal(mapped: OutField, ours: Any, theirs: Any) -> bool:
+    if ours in (None, "") or theirs in (None, ""):
+        return ours in (None, "") and theirs in (None, "")
+    if mapped.convert == "datetime":
+        return _moment(ours, mapped.zone) == _moment(theirs, mapped.zone)
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return ours is theirs
+    return str(ours).strip() == str(theirs).strip()
+
+
+def _moment(value: Any, zone: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return moment.replace(tzinfo=ZoneInfo(zone) if zone else UTC) if moment.tzinfo is None else moment
+    except ValueError:
+        return None

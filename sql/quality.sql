@@ -1,0 +1,246 @@
+-- Validation (writer: sync_validate). What is judged lies in temporary tables of the session: batch (one row a record),
+-- known_office, failing (one row a record that fails anything). {rows} is staging.<entity>.
+-- A join with a temporary or freshly copied table has no statistics: nested loops are off (quality.prepare_session).
+
+-- name: prepare_session
+select set_config('enable_nestloop', 'off', false), set_config('work_mem', '64MB', false),
+    set_config('temp_buffers', '128MB', false),
+    (now() at time zone 'Asia/Tokyo')::date as today, now() + interval '1 day' as tomorrow
+
+-- name: restore_session
+select set_config('enable_nestloop', 'on', false), set_config('work_mem', %(work_mem)s, false)
+
+-- name: drop_batch
+drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing
+
+-- name: read_slices
+-- The organizations whose slice extract has left, complete or not; the others have nothing to judge.
+select organization
+from staging.slice
+where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and state in ('complete', 'incomplete')
+  and organization = any (%(organizations)s)
+order by organization
+
+-- name: make_known_office
+create temp table known_office (organization text not null, source_key text not null)
+
+-- name: fill_known_office
+-- Offices that merge can resolve, and those of this run that it will have merged by then.
+insert into known_office (organization, source_key)
+select k.organization, k.source_key
+from (
+    select c.organization, c.source_key, c.canonical_id
+    from canonical.crosswalk c
+    where c.partner = %(partner)s and c.entity = 'office' and c.organization = any (%(organizations)s)
+    union
+    select m.organization, m.source_key, m.canonical_id
+    from canonical.key_map m
+    where m.partner = %(partner)s and m.entity = 'office' and m.organization = any (%(organizations)s)
+) k
+join canonical.office o on o.id = k.canonical_id and o.deleted_at is null
+where not exists (
+    select from quality.accepted_office gone
+    where gone.partner = %(partner)s and gone.organization = k.organization and gone.run_key = %(run_key)s
+      and gone.organization = any (%(organizations)s) and gone.source_key = k.source_key and gone.deleted)
+union
+select a.organization, a.source_key
+from quality.accepted_office a
+where a.partner = %(partner)s and a.organization = any (%(organizations)s) and a.run_key = %(run_key)s and not a.deleted
+
+-- name: make_batch_office
+create temp table batch (
+    row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
+    key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
+    source_updated_at timestamptz, office_number text, name text, kana text, postal_code text, address text, phone text,
+    office_number_ok boolean
+)
+
+-- name: fill_batch_office
+insert into batch
+select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
+    s.critical_problem, s.problem_codes, s.source_updated_at, s.office_number, s.name, s.kana, s.postal_code, s.address,
+    s.phone, quality.office_number_ok(s.office_number)
+from {source} s
+
+-- name: make_batch_practitioner
+create temp table batch (
+    row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
+    key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
+    source_updated_at timestamptz, office_key text, family_name text, given_name text, family_kana text, given_kana text,
+    role text, license_number text, valid_from date, office_found boolean, validity_in_order boolean
+)
+
+-- name: fill_batch_practitioner
+insert into batch
+select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
+    s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
+    s.given_kana, s.role, s.license_number, s.valid_from,
+    case when s.office_key is not null
+        then (s.organization::text, s.office_key) in (select o.organization, o.source_key from known_office o) end,
+    s.valid_from <= s.valid_to
+from {source} s
+
+-- name: make_batch_patient
+create temp table batch (
+    row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
+    key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
+    source_updated_at timestamptz, office_key text, family_name text, given_name text, family_kana text, given_kana text,
+    birth_date date, gender text, postal_code text, city text, phone text, insured_number text, care_level text,
+    valid_from date, office_found boolean, validity_in_order boolean, valid_after_birth boolean,
+    insurance_complete boolean, insurer_number_ok boolean
+)
+
+-- name: fill_batch_patient
+insert into batch
+select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
+    s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
+    s.given_kana, s.birth_date, s.gender, s.postal_code, s.city, s.phone, s.insured_number, s.care_level, s.valid_from,
+    case when s.office_key is not null
+        then (s.organization::text, s.office_key) in (select o.organization, o.source_key from known_office o) end,
+    s.valid_from <= s.valid_to,
+    s.valid_from >= s.birth_date,
+    (s.insurer_number is null) = (s.insured_number is null),
+    case when s.insurer_number is not null then quality.insurer_number_ok(s.insurer_number) end
+from {source} s
+
+-- name: source_slice
+-- A slice's rows in the form of a batch. A key of nothing but spaces is no key.
+(select t.*, null::bigint as quarantine_id, 1 as copy,
+    case when t.source_key is null then md5(coalesce(t.raw, '{{}}')::text) end as fingerprint,
+    case when t.source_key is not null then 1 end as key_copies,
+    case when t.problems is null then '' else quality.problem_codes(t.problems) end as problem_codes
+ from {rows} t
+ where t.partner = %(partner)s and t.organization = any (%(organizations)s) and t.run_key = %(run_key)s)
+
+-- name: source_quarantine
+-- What waits in quarantine and is not listed anew: open rows, and rows let back in by a run that was never merged.
+(select k.*, q.id as quarantine_id, e.copy::integer, q.fingerprint,
+    case when q.source_key is not null then jsonb_array_length(q.staged) end as key_copies,
+    case when k.problems is null then '' else quality.problem_codes(k.problems) end as problem_codes
+ from quarantine.row q
+ cross join lateral jsonb_array_elements(q.staged) with ordinality e (staged, copy)
+ cross join lateral jsonb_populate_record(null::{rows}, e.staged) k
+ where q.partner = %(partner)s and q.entity = %(entity)s and q.organization = any (%(organizations)s)
+   and (q.status = 'open' or (q.returned_as = 'kept' and not exists (
+        select from canonical.slice_merge m
+        where m.partner = q.partner and m.organization = q.organization and m.entity = q.entity
+          and m.run_key = q.returned_run_key and m.state = 'merged')))
+   and not exists (select from batch b where b.organization = q.organization and b.source_key = q.source_key)
+   and not exists (select from batch b where b.organization = q.organization and b.fingerprint = q.fingerprint))
+
+-- name: find_twins
+-- Rows of one key: exact repeats (all but one are marked), and different contents, which are counted. Content is what a
+-- merge would write: every column but the raw record and where the row stood.
+with twin as (
+    select organization, source_key, fingerprint
+    from batch
+    where quarantine_id is null
+    group by organization, source_key, fingerprint
+    having count(*) > 1
+), content as (
+    select b.row_id, b.organization, coalesce(b.source_key, b.fingerprint) as name,
+        md5((to_jsonb(s) - '{{row_id,page,raw}}'::text[])::text) as content
+    from batch b
+    join twin t on t.organization = b.organization and coalesce(t.source_key, t.fingerprint) = coalesce(b.source_key, b.fingerprint)
+        and (t.source_key is null) = (b.source_key is null)
+    join {rows} s on s.row_id = b.row_id and s.partner = %(partner)s and s.run_key = %(run_key)s
+        and s.organization = any (%(organizations)s)
+), numbered as (
+    select c.*, row_number() over (partition by organization, name, content order by row_id) as nth,
+        dense_rank() over (partition by organization, name order by content) as kind
+    from content c
+), counted as (
+    select n.*, max(kind) over (partition by organization, name) as kinds from numbered n
+)
+update batch b
+set copy = case when c.nth > 1 then 0 else c.kind end, key_copies = case when b.source_key is not null then c.kinds end
+from counted c
+where c.row_id = b.row_id and (c.nth > 1 or c.kinds > 1)
+
+-- name: set_aside
+-- Out of the batch: exact repeats, and clean deletions, which need no judgement.
+with gone as (
+    delete from batch
+    where copy = 0 or (deleted and key_copies = 1 and critical_problem is null)
+    returning row_id, organization, source_key, copy = 0 as repeated
+)
+insert into aside (row_id, organization, source_key, repeated)
+select row_id, organization, source_key, repeated from gone
+
+-- name: make_failing
+create temp table failing (
+    row_id bigint, quarantine_id bigint, organization text not null, source_key text, fingerprint text,
+    failed text[] not null
+)
+
+-- name: make_aside
+create temp table aside (row_id bigint not null, organization text not null, source_key text, repeated boolean not null)
+
+-- name: count_batch
+select count(*) as records from batch
+
+-- name: count_evaluated
+-- By organization, for each column how many values are there to judge.
+select organization, count(*) as records{counts} from batch group by organization
+
+-- name: count_failed
+select f.organization, code, count(*) as failed from failing f cross join unnest(f.failed) code
+group by f.organization, code
+
+-- name: take_turn
+select pg_advisory_xact_lock(hashtextextended(concat_ws('|', 'validate', %(partner)s::text, %(entity)s::text), 0))
+
+-- name: forget_left_out
+-- Rows of older runs are no longer in staging when a newer slice is.
+delete from quality.left_out
+where partner = %(partner)s and entity = %(entity)s and organization = any (%(organizations)s)
+
+-- name: leave_out
+insert into quality.left_out (partner, organization, entity, run_key, row_id)
+select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from aside where repeated
+union all
+select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from failing
+where quarantine_id is null and failed && %(critical)s
+
+-- name: record_runs
+-- Organizations of the run whose slice was empty get their row too.
+insert into quality.run as r (partner, organization, entity, run_key, evaluated, quarantined, returned, waiting,
+    last_row_id)
+select %(partner)s, o.organization, %(entity)s, %(run_key)s, coalesce(b.evaluated, 0), coalesce(f.quarantined, 0),
+    coalesce(q.returned, 0), coalesce(q.waiting, 0), greatest(b.last_row_id, a.last_row_id, 0)
+from unnest(%(organizations)s::text[]) o (organization)
+left join (select organization, count(*) as evaluated, max(row_id) as last_row_id from batch group by organization) b
+    using (organization)
+left join (select organization, max(row_id) as last_row_id from aside group by organization) a using (organization)
+left join (
+    select organization, count(*) as quarantined from failing
+    where quarantine_id is null and failed && %(critical)s group by organization) f using (organization)
+left join (
+    select organization, count(*) filter (where status = 'open') as waiting,
+        count(*) filter (where returned_run_key = %(run_key)s) as returned
+    from quarantine.row where partner = %(partner)s and entity = %(entity)s and organization = any (%(organizations)s)
+    group by organization) q using (organization)
+on conflict (partner, organization, entity, run_key) do update
+set evaluated = excluded.evaluated, quarantined = excluded.quarantined, returned = excluded.returned,
+    waiting = excluded.waiting, last_row_id = excluded.last_row_id, at = now()
+where (r.evaluated, r.quarantined, r.returned, r.waiting, r.last_row_id) is distinct from (excluded.evaluated,
+    excluded.quarantined, excluded.returned, excluded.waiting, excluded.last_row_id)
+
+-- name: forget_results
+delete from quality.result
+where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and organization = any (%(organizations)s)
+
+-- name: record_results
+insert into quality.result (partner, organization, entity, run_key, expectation, dimension, severity, owner, evaluated,
+    failed)
+select %(partner)s, r.organization, %(entity)s, %(run_key)s, r.expectation, e.dimension, e.severity, e.owner,
+    r.evaluated, r.failed
+from unnest(%(of_organization)s::text[], %(of_expectation)s::text[], %(evaluated)s::integer[], %(failed)s::integer[])
+    r (organization, expectation, evaluated, failed)
+join jsonb_to_recordset(%(expectations)s::jsonb) e (expectation text, dimension text, severity text, owner text)
+    using (expectation)
+
+-- name: read_runs
+select organization, evaluated, quarantined, returned, waiting from quality.run
+where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and organization = any (%(organizations)s)
+order by organization
