@@ -118,7 +118,7 @@ class PartnerKind(Protocol):
         """
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
-        """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has its own name for it."""
+        """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has named the visit."""
 
     def read_back(self, call: VisitCall) -> Presence:
         """Ask what the partner holds of this visit, by GET."""

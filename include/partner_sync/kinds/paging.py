@@ -204,7 +204,12 @@ def _cycle(position: Mapping[str, Any], at: Any) -> dict[str, Any]:
 
 def _digest(records: Sequence[object]) -> str:
     # First, last and count tell pages apart as well as all records do, at a hundredth of the cost.
-    parts = orjson.dumps([len(records), records[0], records[-1]]) if records else b""
+    ends = [len(records), records[0], records[-1]] if records else []
+    try:
+        parts = orjson.dumps(ends)
+    except orjson.JSONEncodeError:
+        # orjson reads deeper nesting and longer numbers than it writes.
+        parts = repr(ends).encode("utf-8", "replace")
     return hashlib.blake2b(parts, digest_size=12).hexdigest()
 
 

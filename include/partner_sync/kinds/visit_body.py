@@ -31,7 +31,7 @@ class VisitBody:
         return body
 
     def is_in(self, record: Mapping[str, Any], values: Mapping[str, object]) -> bool:
-        """Whether a record holds these values. Fields that the partner does not show are left aside; one must be there."""
+        """Whether a record holds these values; a field that the partner does not show is left aside."""
         body = self.written(values)
         shown = [
             (mapped, _found(body, target)[1], theirs)

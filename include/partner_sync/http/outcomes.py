@@ -1,0 +1,157 @@
+"""The one table from a response or an exception of httpx to a typed error. What stands nowhere fails.
+
+Reads can be asked again; a call that changes something cannot, unless it is sure that it was not done:
+
+| answer | a read | a change |
+| --- | --- | --- |
+| 2xx | success | success |
+| 3xx | bad answer: no redirect is followed | the same; 303 says that it was done: unknown |
+| 401, 403, 407 | the organization's key | the same |
+| 405, 501, 505 | bad answer: the file names a wrong method or address | the same |
+| 404, 410 | bad answer: no such list | rejected; when taking away: success |
+| 408, 423, 425 | unavailable | unavailable: the partner says that it did not take the request |
+| 409 | rejected | with an idempotency key still running, so unknown; without one rejected |
+| 429 | rate limited | rate limited |
+| other 4xx | rejected | rejected |
+| 503 with Retry-After | unavailable | unavailable: the partner turned the call away by itself |
+| other 5xx | unavailable | unknown: it may have been done before it broke |
+| no connection made | unavailable | unavailable: nothing left |
+| lost after it was made | unavailable | unknown |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+
+from partner_sync.errors import (
+    BadAnswerError,
+    ConnectionUnusableError,
+    OutcomeUnknownError,
+    PartnerAuthError,
+    PartnerSyncError,
+    PartnerUnavailableError,
+    RateLimitedError,
+    RejectedRequestError,
+)
+
+#: How long to wait after a 429 that does not say how long.
+UNSAID_PAUSE_SECONDS = 30
+
+_AUTH = frozenset({401, 403, 407})
+_WRONG_ADDRESS = frozenset({405, 501, 505})
+_NOT_TAKEN = frozenset({408, 423, 425})
+_GONE = frozenset({404, 410})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What was asked, for errors: ``endpoint`` is the method and the path template, never a filled path.
+
+    ``changes``: the partner's state. ``keyed``: an idempotency key went along. ``absent_is_fine``: 404 and
+    410 are a success (taking away, reading back).
+    """
+
+    partner: str
+    endpoint: str
+    changes: bool = False
+    keyed: bool = False
+    absent_is_fine: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What an answer says besides its records: status, when to come again, and its complaints, as names and codes."""
+
+    status: int
+    retry_at: datetime | None = None
+    scope: str | None = None
+    fields: tuple[str, ...] = ()
+
+
+def error_of_answer(intent: Intent, said: Said, now: datetime) -> PartnerSyncError | None:
+    """The error that an answer means, or None for a success."""
+    status = said.status
+    if 200 <= status < 300 or (intent.absent_is_fine and status in _GONE):
+        return None
+    if 400 <= status < 500:
+        return _client_error(intent, said, now)
+    if status in _WRONG_ADDRESS:
+        return _bad(intent, status, "the partner does not know this method")
+    if status >= 500:
+        return _server_error(intent, said)
+    if intent.changes and status == 303:
+        return _unknown(intent, "status 303")
+    problem = "a redirect is not followed" if 300 <= status < 400 else "no such status can end a call"
+    return _bad(intent, status, problem)
+
+
+def _client_error(intent: Intent, said: Said, now: datetime) -> PartnerSyncError:
+    status = said.status
+    facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
+    if status in _AUTH:
+        return PartnerAuthError(**facts)
+    if status == 429:
+        again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
+        return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
+    if status in _NOT_TAKEN:
+        return _unavailable(intent, f"status {status}", said.retry_at)
+    if status in _WRONG_ADDRESS or (status in _GONE and not intent.changes):
+        return _bad(intent, status, "the address or method of the partner file is not known there")
+    if status == 409 and intent.keyed:
+        return _unknown(intent, "a call with the same idempotency key is still running")
+    return RejectedRequestError(**facts, fields=said.fields)
+
+
+def _server_error(intent: Intent, said: Said) -> PartnerSyncError:
+    turned_away = said.status == 503 and said.retry_at is not None
+    if intent.changes and not turned_away:
+        return _unknown(intent, f"status {said.status}")
+    return _unavailable(intent, f"status {said.status}", said.retry_at)
+
+
+#: Raised before a byte of the request left.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+#: The connection's address or key cannot be written into a request at all: nothing left either.
+_NOT_WRITABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, httpx.CookieConflict)
+#: The connection broke, or the time ran out, when the request may have been on its way or done.
+_LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
+#: An answer came, and cannot be read.
+_UNREADABLE = (httpx.DecodingError, httpx.TooManyRedirects, httpx.HTTPStatusError, httpx.StreamError)
+
+
+def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
+    """The error that an exception of httpx means; its own text is left behind, it can carry addresses and keys."""
+    problem = type(error).__name__
+    if isinstance(error, _NOT_SENT):
+        return _unavailable(intent, problem, None)
+    if isinstance(error, _NOT_WRITABLE):
+        return ConnectionUnusableError(
+            partner=intent.partner, endpoint=intent.endpoint, status=0, problem=f"no request can be written ({problem})"
+        )
+    if intent.changes:
+        return _unknown(intent, problem)
+    if isinstance(error, _LOST):
+        return _unavailable(intent, problem, None)
+    if isinstance(error, _UNREADABLE):
+        return _bad(intent, 0, problem)
+    return _bad(intent, 0, f"unexpected {problem}")
+
+
+def unreadable(intent: Intent, status: int, problem: str) -> PartnerSyncError:
+    """A success whose body cannot be used: for a change it is unknown what was done under which name."""
+    return _unknown(intent, problem) if intent.changes else _bad(intent, status, problem)
+
+
+def _bad(intent: Intent, status: int, problem: str) -> BadAnswerError:
+    return BadAnswerError(partner=intent.partner, endpoint=intent.endpoint, status=status or "nothing", problem=problem)
+
+
+def _unknown(intent: Intent, problem: str) -> OutcomeUnknownError:
+    return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem)
+
+
+def _unavailable(intent: Intent, problem: str, retry_at: datetime | None) -> PartnerUnavailableError:
+    return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, retry_at=retry_at)

@@ -1,0 +1,336 @@
+"""Sending, taking away and reading back, against real servers: a scripted one, and the practice partner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partner_made import made
+from partner_sync.errors import (
+    BadAnswerError,
+    ConfigError,
+    OutcomeUnknownError,
+    PartnerAuthError,
+    PartnerUnavailableError,
+    RejectedRequestError,
+    UnmappableVisitError,
+)
+from partner_sync.kinds.interface import Accepted, Access, Presence, VisitCall
+from partner_sync.kinds.registry import open_kind
+from partner_sync.kinds.rest_json import RestJsonKind
+from partner_sync.partners.loader import load_partners
+from partner_sync.partners.mapping import compile_entity
+from sandbox.running import RunningPartner
+from scripted_server import OpenGate, Reply, ScriptedServer
+
+COMMITTED = load_partners(Path(__file__).resolve().parents[3] / "include" / "partners").partners
+START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+OPENED: list[RestJsonKind] = []
+POSTING: dict[str, Any] = {
+    "post": {"method": "POST", "path": "/v1/visits", "accepted_at": "data.no"},
+    "put": {"method": "PUT", "path": "/v1/visits/{ref}"},
+    "withdraw": {"method": "DELETE", "path": "/v1/visits/{ref}"},
+    "partner_ref": "data.no",
+    "read_back": {
+        "path": "/v1/visits", "parameters": {"ours": "visit_id", "week": "week"},
+        "records_at": "data", "key_at": "ours", "ref_at": "no",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def opened(server: ScriptedServer, gate: OpenGate | None = None, **push: Any) -> RestJsonKind:
+    OPENED.append(RestJsonKind(made(push=push), Access(base_url=server.base_url, secret="k"), gate or OpenGate()))
+    return OPENED[-1]
+
+
+def visit(**changes: Any) -> VisitCall:
+    values = {
+        "patient_key": "P-1", "start_at": START, "end_at": START + timedelta(hours=1), "status": "planned",
+        **changes.pop("values", {}),
+    }  # fmt: skip
+    facts: dict[str, Any] = {
+        "visit_id": "v-1", "action": "put", "week": date(2026, 11, 23), "idempotency_key": "key-1", "values": values,
+    }  # fmt: skip
+    return VisitCall(**{**facts, **changes})
+
+
+HELD = {"patient": "P-1", "when": {"start": "2026-11-23T09:30:00+09:00"}, "status": "1"}
+
+
+def test_a_visit_is_put_under_our_key_with_the_mapped_body(server: ScriptedServer) -> None:
+    assert opened(server).send(visit()) == Accepted(status=200)
+    came = server.came[0]
+    assert (came.method, came.path, came.headers["idempotency-key"]) == ("PUT", "/v1/visits/v-1", "key-1")
+    assert came.json == HELD == opened(server).request_body(visit())
+
+
+def test_a_key_cannot_leave_its_place_in_the_path(server: ScriptedServer) -> None:
+    gate = OpenGate()
+    opened(server, gate).send(visit(visit_id="../a?b#c/日"))
+    assert server.came[0].path == "/v1/visits/..%2Fa%3Fb%23c%2F%E6%97%A5"
+    assert gate.taken == ["PUT /v1/visits/{key}"]
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 410])
+def test_taking_away_what_is_there_or_gone_is_accepted(server: ScriptedServer, status: int) -> None:
+    server.answer = Reply(status)
+    assert opened(server).send(visit(action="withdraw")).status == status
+    assert (server.came[0].method, server.came[0].body) == ("DELETE", b"")
+
+
+def test_a_value_without_a_code_at_the_partner_is_rejected_without_a_call(server: ScriptedServer) -> None:
+    with pytest.raises(UnmappableVisitError) as raised:
+        opened(server).send(visit(values={"status": "dreamt"}))
+    assert isinstance(raised.value, RejectedRequestError)
+    assert raised.value.facts["fields"] == ("status: unmapped_code",)
+    assert server.came == []
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b'{"error": {"code": "busy"}}', b"[]"])
+def test_a_success_that_does_not_say_so_in_its_body_is_unknown(server: ScriptedServer, body: bytes) -> None:
+    server.answer = Reply(200, body)
+    put = {"method": "PUT", "path": "/v1/visits/{key}", "accepted_at": "data.key"}
+    with pytest.raises(OutcomeUnknownError):
+        opened(server, put=put).send(visit())
+
+
+def test_a_success_of_another_status_than_the_file_says_is_unknown(server: ScriptedServer) -> None:
+    put = {"method": "PUT", "path": "/v1/visits/{key}", "accepted_status": [201]}
+    with pytest.raises(OutcomeUnknownError):
+        opened(server, put=put).send(visit())
+
+
+def test_a_new_visit_is_posted_and_named_by_the_partner(server: ScriptedServer) -> None:
+    server.answer = Reply(201, {"data": {"no": "V1"}})
+    kind = opened(server, **POSTING)
+    assert kind.send(visit()) == Accepted(status=201, partner_ref="V1")
+    kind.send(visit(partner_ref="V1"))
+    assert [(came.method, came.path) for came in server.came] == [("POST", "/v1/visits"), ("PUT", "/v1/visits/V1")]
+
+
+@pytest.mark.parametrize("ref", [None, "", "..", 1.5, {}])
+def test_a_posted_visit_without_a_usable_name_is_unknown(server: ScriptedServer, ref: Any) -> None:
+    server.answer = Reply(201, {"data": {"no": ref}})
+    with pytest.raises(OutcomeUnknownError):
+        opened(server, **POSTING).send(visit())
+
+
+def test_a_visit_that_has_no_name_yet_is_looked_up_before_it_is_taken_away(server: ScriptedServer) -> None:
+    server.answer = lambda came: Reply(
+        200, {"data": [{**HELD, "ours": "v-1", "no": "V7"}]} if came.method == "GET" else {}
+    )
+    gate = OpenGate()
+    opened(server, gate, **POSTING).send(visit(action="withdraw"))
+    assert gate.taken == ["GET /v1/visits", "DELETE /v1/visits/{ref}"]
+    assert server.came[1].path == "/v1/visits/V7"
+
+
+def test_nothing_is_taken_away_when_the_partner_does_not_have_the_visit(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": []})
+    assert opened(server, **POSTING).send(visit(action="withdraw")).status == 404
+    assert [came.method for came in server.came] == ["GET"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        (Reply(200, {"data": HELD}), "same"),
+        (Reply(200, {"data": {**HELD, "when": {"start": "2026-11-23T00:30:00Z"}}}), "same"),
+        (Reply(200, {"data": {**HELD, "when": {"start": "2026-11-23T09:30:00"}}}), "same"),
+        (Reply(200, {"data": {"patient": "P-1", "version": 3}}), "same"),
+        (Reply(200, {"data": {**HELD, "patient": "P-2"}}), "different"),
+        (Reply(200, {"data": {**HELD, "when": {"start": None}}}), "different"),
+        (Reply(200, {"data": {"version": 3}}), "different"),
+        (Reply(404), "absent"),
+        (Reply(410), "absent"),
+    ],
+)
+def test_a_visit_is_read_back_by_its_path(server: ScriptedServer, reply: Reply, found: str) -> None:
+    server.answer = reply
+    assert opened(server).read_back(visit()).found == found
+    assert (server.came[0].method, server.came[0].path) == ("GET", "/v1/visits/v-1")
+
+
+@pytest.mark.parametrize("body", [{}, {"error": "busy"}, {"data": None}, {"data": []}, [], b"no json"])
+def test_a_read_back_that_shows_no_visit_is_a_bad_answer_and_never_absent(server: ScriptedServer, body: Any) -> None:
+    server.answer = Reply(200, body)
+    with pytest.raises(BadAnswerError):
+        opened(server).read_back(visit())
+
+
+def test_a_visit_is_found_in_a_list_by_our_key(server: ScriptedServer) -> None:
+    other = {**HELD, "ours": "v-2", "no": "V8"}
+    server.answer = Reply(200, {"data": [other, 7, {**HELD, "ours": "v-1", "no": "V7"}]})
+    assert opened(server, **POSTING).read_back(visit()) == Presence(found="same", partner_ref="V7")
+    assert server.came[0].query == {"ours": "v-1", "week": "2026-11-23"}
+
+
+def test_a_list_without_our_visit_means_absent(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": [{"ours": "v-2", "no": "V8"}]})
+    assert opened(server, **POSTING).read_back(visit()) == Presence(found="absent")
+
+
+def test_a_record_that_is_marked_as_taken_away_is_absent(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": {**HELD, "gone": True}})
+    back = {"path": "/v1/visits/{key}", "record_at": "data", "absent_when": {"from": "gone", "equals": [True]}}
+    assert opened(server, read_back=back).read_back(visit()).found == "absent"
+
+
+def test_since_is_written_with_an_offset(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": []})
+    partner = made(entity={"incremental": {"parameter": "since", "field": "at", "zone": "Asia/Tokyo"}})
+    kind = open_kind(partner, Access(base_url=server.base_url, secret="k"), OpenGate())
+    list(kind.pages("patient", since=START))
+    kind.close()
+    assert server.came[0].query["since"] == "2026-11-23T09:30:00+09:00"
+
+
+def test_an_entity_or_a_push_that_the_file_does_not_have_is_a_config_error(server: ScriptedServer) -> None:
+    with pytest.raises(ConfigError):
+        opened(server).pages("office")
+    kind = RestJsonKind(
+        made().model_copy(update={"push": None}), Access(base_url=server.base_url, secret="k"), OpenGate()
+    )
+    OPENED.append(kind)
+    with pytest.raises(ConfigError):
+        kind.send(visit())
+
+
+# --- the two partners that come with the project
+
+
+@pytest.fixture(scope="module", params=["honoka", "tsubaki"])
+def practice(request: pytest.FixtureRequest) -> Iterator[RunningPartner]:
+    with RunningPartner(request.param, patients=45, dirty_share=0.0) as running:
+        yield running
+
+
+ORGANIZATION = "momiji-care"
+
+
+def joined(practice: RunningPartner, **timeouts: float) -> RestJsonKind:
+    key = practice.key(ORGANIZATION)
+    partner = COMMITTED[practice.profile]
+    if timeouts:
+        partner = partner.model_copy(update={"timeouts": partner.timeouts.model_copy(update=timeouts)})
+    OPENED.append(
+        RestJsonKind(partner, Access(base_url=practice.base_url, login=key.login, secret=key.secret), OpenGate())
+    )
+    return OPENED[-1]
+
+
+def real_visit(practice: RunningPartner, name: str, **changes: Any) -> VisitCall:
+    kind = joined(practice)
+    partner = COMMITTED[practice.profile]
+    patients = compile_entity(partner, "patient")
+    first = patients.map(next(kind.pages("patient")).records[0])
+    values = {
+        "visit_id": name, "organization": ORGANIZATION, "patient_key": first.key, "office_key": first.values[0],
+        **changes.pop("values", {}),
+    }  # fmt: skip
+    return visit(visit_id=name, idempotency_key=changes.pop("idempotency_key", name), values=values, **changes)
+
+
+@pytest.fixture(autouse=True)
+def _no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "practice" in request.fixturenames:
+        request.getfixturevalue("practice").clear_faults()
+
+
+@pytest.mark.parametrize("entity", ["office", "practitioner", "patient"])
+def test_every_record_of_the_practice_partner_is_mapped_without_a_problem(
+    practice: RunningPartner, entity: Any
+) -> None:
+    mapper = compile_entity(COMMITTED[practice.profile], entity)
+    pages = list(joined(practice).pages(entity))
+    mapped = [mapper.map(record) for page in pages for record in page.records]
+    assert len(mapped) == pages[-1].total > 0
+    assert [each.problems for each in mapped if each.problems] == []
+    assert len({each.key for each in mapped}) == len(mapped)
+    filled = {
+        name for each in mapped for name, value in zip(mapper.columns, each.values, strict=True) if value is not None
+    }
+    assert set(mapper.columns) - filled <= {"valid_to", "license_number"}
+
+
+def test_a_visit_goes_is_read_back_changes_and_goes_away(practice: RunningPartner) -> None:
+    kind = joined(practice)
+    call = real_visit(practice, "round-trip")
+    assert kind.read_back(call).found == "absent"
+    ref = kind.send(call).partner_ref
+    assert kind.read_back(call).found == "same"
+    moved = real_visit(
+        practice,
+        "round-trip",
+        idempotency_key="round-trip-2",
+        partner_ref=ref,
+        values={"end_at": START + timedelta(hours=2)},
+    )
+    assert kind.read_back(moved).found == "different"
+    kind.send(moved)
+    assert kind.read_back(moved).found == "same"
+    gone = real_visit(practice, "round-trip", idempotency_key="round-trip-3", partner_ref=ref, action="withdraw")
+    assert kind.send(gone).status in {200, 204}
+    assert kind.send(gone).status in {200, 204, 404}
+    assert kind.read_back(moved).found == "absent"
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "cut_body", "not_json", "error_200"])
+def test_an_answer_lost_after_the_work_is_unknown_and_read_back_as_same(practice: RunningPartner, fault: Any) -> None:
+    kind = joined(practice)
+    call = real_visit(practice, f"lost-{fault}")
+    practice.fault(fault, times=1, method="PUT" if practice.profile == "honoka" else "POST")
+    with pytest.raises(OutcomeUnknownError):
+        kind.send(call)
+    presence = kind.read_back(call)
+    assert presence.found == "same"
+    assert (presence.partner_ref is not None) == (practice.profile == "tsubaki")
+
+
+def test_a_call_cut_before_the_work_is_unknown_and_read_back_as_absent(practice: RunningPartner) -> None:
+    kind = joined(practice)
+    call = real_visit(practice, "cut-before")
+    practice.fault("drop_before", times=1, method="PUT" if practice.profile == "honoka" else "POST")
+    with pytest.raises(OutcomeUnknownError):
+        kind.send(call)
+    assert kind.read_back(call).found == "absent"
+
+
+def test_a_field_error_names_the_field_and_the_code(practice: RunningPartner) -> None:
+    call = real_visit(practice, "no-such-patient", values={"patient_key": "nobody"})
+    with pytest.raises(RejectedRequestError) as raised:
+        joined(practice).send(call)
+    field = "patient_id" if practice.profile == "honoka" else "user_no"
+    assert f"{field}: unknown" in raised.value.facts["fields"]
+
+
+def test_a_wrong_key_is_an_auth_error(practice: RunningPartner) -> None:
+    access = Access(base_url=practice.base_url, login="someone", secret="wrong")
+    kind = RestJsonKind(COMMITTED[practice.profile], access, OpenGate())
+    OPENED.append(kind)
+    with pytest.raises(PartnerAuthError):
+        next(kind.pages("patient"))
+
+
+def test_a_server_that_breaks_while_listing_is_unavailable(practice: RunningPartner) -> None:
+    practice.fault("status", times=1, method="GET", status=500)
+    with pytest.raises(PartnerUnavailableError):
+        next(joined(practice).pages("patient"))

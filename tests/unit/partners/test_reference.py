@@ -1,0 +1,26 @@
+"""The reference of partner files names all that the models take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from partner_sync.partners import fields, loader
+from partner_sync.partners.parts import InConverter, OutConverter, code_tables
+
+REFERENCE = (Path(__file__).resolve().parents[3] / "docs" / "partner-file.md").read_text(encoding="utf-8")
+WORDS = [
+    *(key for key in loader._known_keys() if key != "slug"),
+    *get_args(InConverter),
+    *get_args(OutConverter),
+    *code_tables(),
+    *(field.name for canonical in fields.CANONICAL.values() for field in canonical),
+    *fields.VISIT_FIELDS,
+]
+
+
+@pytest.mark.parametrize("word", sorted(set(WORDS)))
+def test_the_reference_explains_each_word(word: str) -> None:
+    assert any(f"{before}{word}{after}" in REFERENCE for before in "`{ " for after in "`:},. [")
