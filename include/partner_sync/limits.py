@@ -21,6 +21,7 @@ Counts = Literal["sliding_window", "fixed_window", "token_bucket", "spaced"]
 
 _DAY = timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_MOST_ROUNDS = 10_000
 _MONDAY_OF_LONG_WINDOWS = datetime(1970, 1, 5)  # noqa: DTZ001 - becomes aware in the limit's own zone
 
 
@@ -223,12 +224,13 @@ def _counter(limit: Limit, jitter_seconds: float) -> _Counter:
 def _opens_at(counters: list[_Counter], from_at: datetime) -> datetime:
     """The first moment at which one call fits everywhere; a limit can push it into another's closed edge."""
     at = from_at
-    while True:
+    for _ in range(_MOST_ROUNDS):
         before = at
         for counter in counters:
             at = counter.opens_at(at)
         if at == before:
             return at
+    raise ConfigError(problem="The fixed windows of these limits are never open at one time: lower jitter_seconds.")
 
 
 def fixed_window(limit: Limit, at: datetime) -> tuple[datetime, datetime]:

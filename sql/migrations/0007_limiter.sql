@@ -14,16 +14,16 @@ create table sync.rate_bucket (
 
 -- The log of grants. Its rows serve every limit on the bucket, so that a changed partner file starts with what was sent.
 create table sync.rate_ledger (
-    bucket_id bigint not null references sync.rate_bucket (id),
+    -- No foreign key: it would be a lookup and a row lock more on the hottest path, and buckets are never deleted.
+    bucket_id bigint not null,
     grant_id bigint not null,
-    organization sync.code not null,
+    organization text not null,
     calls integer not null check (calls > 0),
     granted_at timestamptz not null,
     -- When the last of its calls can leave: windows count from here, because the partner counts arrivals, not grants.
     leaves_by_at timestamptz not null check (leaves_by_at >= granted_at),
-    primary key (bucket_id, grant_id)
+    primary key (bucket_id, leaves_by_at, grant_id) include (calls)
 );
-create index on sync.rate_ledger (bucket_id, leaves_by_at) include (calls);
 create sequence sync.rate_grant;
 
 -- Token buckets and spacing: the time at which the bucket is full again, by all rows that left before folded_at.
@@ -137,12 +137,16 @@ begin
 end $$;
 
 create function sync.calls_after(bucket bigint, after_at timestamptz) returns bigint
-    language sql stable set search_path = pg_catalog, pg_temp as
-    'select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at > $2';
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at > $2);
+end $$;
 
 create function sync.calls_from(bucket bigint, from_at timestamptz) returns bigint
-    language sql stable set search_path = pg_catalog, pg_temp as
-    'select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at >= $2';
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at >= $2);
+end $$;
 
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
 -- Rows that have left are folded into the level; open ones are added anew each time, as they may still be narrowed.
@@ -214,7 +218,8 @@ begin
 end $$;
 
 -- The first moment at which all of them let one call through: a later limit can push the time into the closed edge of a
--- fixed window, so they are asked again until none moves it.
+-- fixed window, so they are asked again until none moves it. Windows that are hardly ever open at one time give a time to
+-- ask again, not an endless search.
 create function sync.limits_open_at(specs sync.limit_spec[], from_at timestamptz, now_at timestamptz) returns timestamptz
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -222,7 +227,7 @@ declare
     at timestamptz := from_at;
     before timestamptz;
 begin
-    loop
+    for round in 1 .. 100 loop
         before := at;
         foreach l in array specs loop
             at := sync.limit_opens_at(l, at, now_at);
@@ -233,10 +238,11 @@ begin
 end $$;
 
 create function sync.paused_until(p_partner text, p_organization text) returns timestamptz
-    language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(max(until_at), '-infinity') from sync.rate_pause
-    where partner = p_partner and ((scope = 'vendor' and owner = '') or (scope = 'organization' and owner = p_organization))
-$$;
+    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return (select coalesce(max(until_at), '-infinity') from sync.rate_pause
+            where partner = p_partner and ((scope = 'vendor' and owner = '') or (scope = 'organization' and owner = p_organization)));
+end $$;
 
 -- Fairness on one limit. Who waits stands in a queue: requests (a planner waits) before ticks and master reads, then the
 -- oldest first. Each organization's floor on a limit that several share is requests / organizations that want something,
@@ -290,9 +296,13 @@ create function sync.note_demand(p_partner text, p_organization text, p_class te
     p_ready_at timestamptz, p_retry_at timestamptz, now_at timestamptz) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    delete from sync.rate_demand
-    where partner = p_partner and ((organization = p_organization and call_class = p_class and p_missing = 0)
-        or expires_at <= now_at);
+    delete from sync.rate_demand d
+    where p_missing = 0 and (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
+    -- Others' rows only where nobody holds them: without a shared limit no lock orders two callers here.
+    delete from sync.rate_demand d
+    using (select partner, organization, call_class from sync.rate_demand
+           where partner = p_partner and expires_at <= now_at for update skip locked) gone
+    where (d.partner, d.organization, d.call_class) = (gone.partner, gone.organization, gone.call_class);
     if p_missing = 0 then
         return;
     end if;
@@ -302,17 +312,20 @@ begin
         set wanted = excluded.wanted, ready_at = excluded.ready_at, expires_at = excluded.expires_at;
 end $$;
 
--- The log of a bucket is kept as long as any limit on it counts.
+-- The log of a bucket is kept as long as any limit on it counts. One statement: this is the hottest path.
 create function sync.write_grant(specs sync.limit_spec[], p_grant bigint, p_organization text, p_calls integer,
     p_granted_at timestamptz, p_leaves_by_at timestamptz) returns void
     language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
-    update sync.rate_bucket b set last_at = p_granted_at from unnest(specs) l where b.id = l.bucket_id;
+    with bucket as materialized (
+        select l.bucket_id as id, p_granted_at - max(l.per + l.jitter) as kept_from_at from unnest(specs) l group by 1
+    ), touched as (
+        update sync.rate_bucket b set last_at = p_granted_at from bucket where b.id = bucket.id
+    ), pruned as (
+        delete from sync.rate_ledger e using bucket where e.bucket_id = bucket.id and e.leaves_by_at < bucket.kept_from_at
+    )
     insert into sync.rate_ledger
-    select distinct l.bucket_id, p_grant, p_organization, p_calls, p_granted_at, p_leaves_by_at from unnest(specs) l;
-    delete from sync.rate_ledger e
-    using (select l.bucket_id, p_granted_at - max(l.per + l.jitter) as before_at from unnest(specs) l group by 1) kept
-    where e.bucket_id = kept.bucket_id and e.leaves_by_at < kept.before_at;
+    select id, p_grant, p_organization, p_calls, p_granted_at, p_leaves_by_at from bucket;
 end $$;
 
 -- Up to p_count calls over all limits that bind them, by the clock read after the locks. p_limits:
@@ -328,7 +341,7 @@ declare
     l sync.limit_spec;
     room bigint := p_count;
     fair bigint := p_count;
-    paused_until timestamptz := sync.paused_until(p_partner, p_organization);
+    paused_until timestamptz;
     waiting boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' or p_count < 1 then
@@ -336,10 +349,10 @@ begin
     end if;
     perform set_config('synchronous_commit', 'on', true);
     specs := sync.lock_limits(p_partner, p_limits, sync.seconds(p_jitter_seconds));
-    paused_until := sync.paused_until(p_partner, p_organization);
-    select array_agg(distinct s.bucket_id) into buckets from unnest(specs) s;
-    select greatest(sync.limiter_now(), max(b.last_at)) into granted_at from sync.rate_bucket b where b.id = any (buckets);
-    waiting := exists (select from sync.rate_demand d where d.partner = p_partner);
+    buckets := array(select distinct s.bucket_id from unnest(specs) s);
+    select greatest(sync.limiter_now(), (select max(b.last_at) from sync.rate_bucket b where b.id = any (buckets))),
+        sync.paused_until(p_partner, p_organization), exists (select from sync.rate_demand d where d.partner = p_partner)
+    into granted_at, paused_until, waiting;
     expires_at := granted_at + sync.seconds(p_hold_seconds);
     foreach l in array specs loop
         room := least(room, sync.limit_room(l, granted_at));

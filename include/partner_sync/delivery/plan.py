@@ -11,6 +11,7 @@ from partner_sync.delivery.claims import visit_call
 from partner_sync.delivery.push import needed_keys
 from partner_sync.kinds.interface import PartnerKind, VisitCall
 from partner_sync.limits import limits_of, seconds_under
+from partner_sync.masking import masked
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 from partner_sync.weeks import TOKYO, Week
@@ -93,14 +94,3 @@ def masked_bodies(kind: PartnerKind, calls: Sequence[VisitCall]) -> list[Mapping
     """What the request bodies look like: field names, types and lengths; never a value (design, rule 15)."""
     return [{name: masked(value) for name, value in kind.request_body(call).items()} for call in calls]
 
-
-def masked(value: object) -> object:
-    """The shape of a value: its type, and for a text its length."""
-    if isinstance(value, Mapping):
-        return {str(name): masked(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [masked(inner) for inner in value]
-    if value is None:
-        return "null"
-    length = f"({len(value)})" if isinstance(value, str) else ""
-    return f"{type(value).__name__}{length}"

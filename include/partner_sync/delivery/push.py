@@ -139,7 +139,8 @@ class _Pusher:
             return False
         can = self._kind.can
         if can.read_back or can.idempotency_key:
-            due = self._turnstile.grant(due, endpoint=self._kind.endpoint_of("read_back", named=True))
+            endpoint = self._kind.endpoint_of("read_back" if can.read_back else "put", named=False)
+            due = self._turnstile.grant(due, endpoint=endpoint)
         lost = self._claims.take_unknown(due, settle_after_seconds=self._settle_after_seconds)
         if can.read_back:
             self._settle(lost, threads.map(self._read_back_one, lost))

@@ -1,0 +1,131 @@
+"""Open causes: one row from the run that met it first to the next good run (design, rule 9).
+
+A person is told once for one cause; a tick that meets an open cause again stays green and says nothing.
+All functions take a connection of the login sync_run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from partner_sync.catalogue import Language, Text, entry
+from partner_sync.database import Connection, translated_errors
+from partner_sync.statements import statement
+from partner_sync.words import step_name
+
+_OWNERS = {
+    "user": Text(ja="利用法人のご担当者", en="the customer's planner or administrator"),
+    "partner": Text(ja="連携先({partner})", en="the partner ({partner})"),
+    "us": Text(ja="連携チーム", en="the integration team"),
+}
+_ALL = Text(ja="すべて", en="all")
+_SHOWN_ORGANIZATIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """An open cause of one organization; '' is what concerns the whole partner. ``runs``: how many have met it."""
+
+    id: int
+    partner: str
+    organization: str
+    step: str
+    code: str
+    runs: int
+    newly_opened: bool
+
+    @property
+    def must_escalate(self) -> bool:
+        """Whether this run is the one after which the team's lead is told."""
+        return self.runs == entry(self.code).escalate_after and self.runs > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Incidents with one code at one step, told to people as one."""
+
+    partner: str
+    step: str
+    code: str
+    organizations: tuple[str, ...]
+    incident_ids: tuple[int, ...]
+
+
+def open_incident(conn: Connection, *, partner: str, organization: str, step: str, code: str, run_key: str) -> Incident:
+    """The open incident of this cause; ``newly_opened`` says whether ``run_key`` is the run that met it first."""
+    facts = {"partner": partner, "organization": organization, "step": step, "code": code, "run_key": run_key}
+    return _incidents(conn, "runs.open_incident", facts)[0]
+
+
+def close_incidents(
+    conn: Connection, *, partner: str, organization: str, step: str, run_key: str
+) -> tuple[Incident, ...]:
+    """The step went well: all open incidents of it are over; returns them."""
+    facts = {"partner": partner, "organization": organization, "step": step, "run_key": run_key}
+    return _incidents(conn, "runs.close_incidents", facts)
+
+
+def open_incidents(conn: Connection, *, partner: str) -> tuple[Incident, ...]:
+    """All open incidents of the partner, the oldest first."""
+    return _incidents(conn, "runs.open_incidents", {"partner": partner})
+
+
+def claim_notice(conn: Connection, cause: Cause, *, to: str) -> Cause | None:
+    """The part of a cause that ``to`` (a channel's name, no address of a person) has not been told; None if told.
+
+    It counts as told from now on: two callbacks at one time never send twice.
+    """
+    claimed = _incidents(conn, "runs.claim_notice", {"incidents": list(cause.incident_ids), "to": to})
+    return next(iter(causes_of(claimed)), None)
+
+
+def causes_of(incidents: Iterable[Incident]) -> tuple[Cause, ...]:
+    """The incidents, those with the same partner, step and code together."""
+    groups: dict[tuple[str, str, str], list[Incident]] = {}
+    for incident in incidents:
+        groups.setdefault((incident.partner, incident.step, incident.code), []).append(incident)
+    return tuple(
+        Cause(
+            partner=partner,
+            step=step,
+            code=code,
+            organizations=tuple(sorted({each.organization for each in group})),
+            incident_ids=tuple(each.id for each in group),
+        )
+        for (partner, step, code), group in groups.items()
+    )
+
+
+def message(cause: Cause, language: Language, *, partner_name: str | None = None) -> str:
+    """What is told to people: partner, organizations, step, what happened, whose turn it is, the next action."""
+    name = partner_name or cause.partner
+    found = entry(cause.code)
+    facts = {"partner": name}
+    if len(cause.organizations) == 1 and cause.organizations[0]:
+        facts["organization"] = cause.organizations[0]
+    lines = {
+        Text(ja="連携先", en="Partner"): f"{name} ({cause.partner})" if partner_name else name,
+        Text(ja="法人", en="Organizations"): _organizations(cause.organizations, language),
+        Text(ja="工程", en="Step"): step_name(cause.step, language),
+        Text(ja="状況", en="What happened"): found.what.fill(language, **facts),
+        Text(ja="担当", en="Whose turn"): _OWNERS[found.owner].fill(language, **facts),
+        Text(ja="次の対応", en="Next"): found.next_action.fill(language, **facts),
+    }
+    return "\n".join(f"{label.fill(language)}: {text}" for label, text in lines.items())
+
+
+def _organizations(codes: Sequence[str], language: Language) -> str:
+    named = [code for code in codes if code]
+    if not named:
+        return _ALL.fill(language)
+    shown = ", ".join(named[:_SHOWN_ORGANIZATIONS])
+    more = len(named) - _SHOWN_ORGANIZATIONS
+    return shown if more <= 0 else f"{shown} (+{more})"
+
+
+def _incidents(conn: Connection, name: str, facts: dict[str, Any]) -> tuple[Incident, ...]:
+    with translated_errors():
+        rows = conn.execute(statement(name), facts).fetchall()
+    return tuple(Incident(**{field: row[field] for field in Incident.__dataclass_fields__}) for row in rows)

@@ -1,0 +1,194 @@
+"""What became of a run: one outcome for each step of each organization, and the conclusion (design, rule 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from psycopg.types.json import Jsonb
+
+from partner_sync.catalogue import Language, entry
+from partner_sync.database import Connection, translated_errors
+from partner_sync.incidents import Cause, Incident, causes_of, close_incidents, open_incident
+from partner_sync.statements import statement
+from partner_sync.words import count_name, step_name
+
+Word = Literal["ok", "failed", "skipped", "held", "waiting"]
+#: What a person has to look at. A held slice is no success: its data were not merged (design, rule 13).
+_STOPS: frozenset[Word] = frozenset({"failed", "held"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one step for one organization and entity; '' is all of them. ``counts``: numbers by dotted key."""
+
+    partner: str
+    run_key: str
+    dag: str
+    step: str
+    outcome: Word
+    code: str
+    organization: str = ""
+    entity: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """A run in short. ``failed``: it must end red. ``new_causes``: what nobody was told of before this run.
+
+    ``escalated``: causes that have now been met so often that the team's lead is told. ``counts``: sums by step.
+    """
+
+    partner: str
+    run_key: str
+    failed: bool
+    new_causes: tuple[Cause, ...]
+    known_causes: tuple[Cause, ...]
+    closed_causes: tuple[Cause, ...]
+    escalated: tuple[Cause, ...]
+    organizations: Mapping[str, Word]
+    counts: Mapping[str, Mapping[str, int]]
+    note_ja: str
+    note_en: str
+
+
+def record_outcome(conn: Connection, outcome: Outcome) -> bool:
+    """Append an outcome, as any writer of a step; the latest word on a key counts.
+
+    Returns whether it was news: a retry that says the same adds nothing. Raises DatabaseRefusedError when a count is
+    no number.
+    """
+    facts = asdict(outcome) | {"counts": Jsonb(dict(outcome.counts))}
+    with translated_errors():
+        row = conn.execute(statement("runs.record_outcome"), facts).fetchone()
+    return bool(row and row["news"])
+
+
+def outcomes_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Outcome, ...]:
+    """The latest word on each key of a run, as login sync_run."""
+    with translated_errors():
+        rows = conn.execute(statement("runs.outcomes_of_run"), {"partner": partner, "run_key": run_key}).fetchall()
+    for row in rows:
+        row.pop("at")
+    return tuple(Outcome(partner=partner, run_key=run_key, **row) for row in rows)
+
+
+def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
+    """Read the run's outcomes, open and close incidents by them, and write its note; as login sync_run.
+
+    Run again it gives the same conclusion, new causes included.
+    """
+    outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
+    stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
+    with translated_errors(), conn.transaction():
+        met = [_open(conn, outcome) for outcome in _once(stopped)]
+        closed = [incident for key in _went_well(outcomes) for incident in _close(conn, partner, run_key, *key)]
+    organizations = _word_by_organization(outcomes)
+    return Conclusion(
+        partner=partner,
+        run_key=run_key,
+        failed=bool(stopped),
+        new_causes=causes_of(incident for incident in met if incident.newly_opened),
+        known_causes=causes_of(incident for incident in met if not incident.newly_opened),
+        closed_causes=causes_of(closed),
+        escalated=causes_of(incident for incident in met if incident.must_escalate),
+        organizations=organizations,
+        counts=_sums(outcomes),
+        note_ja=_note(outcomes, organizations, "ja"),
+        note_en=_note(outcomes, organizations, "en"),
+    )
+
+
+def _once(stopped: Iterable[Outcome]) -> list[Outcome]:
+    """One outcome for each cause, in one order: two runs at one time must not wait for each other in a circle."""
+    by_cause = {(each.organization, each.step, each.code): each for each in stopped}
+    return [by_cause[key] for key in sorted(by_cause)]
+
+
+def _went_well(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+    """Organization and step of which everything is ok: one bad entity leaves the cause open.
+
+    A step that went well for anybody went well for the partner as a whole ('').
+    """
+    words: dict[tuple[str, str], set[Word]] = {}
+    for outcome in outcomes:
+        words.setdefault((outcome.organization, outcome.step), set()).add(outcome.outcome)
+        if outcome.outcome == "ok":
+            words.setdefault(("", outcome.step), set()).add("ok")
+    return sorted(key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
+
+
+def _open(conn: Connection, outcome: Outcome) -> Incident:
+    return open_incident(
+        conn,
+        partner=outcome.partner,
+        organization=outcome.organization,
+        step=outcome.step,
+        code=outcome.code,
+        run_key=outcome.run_key,
+    )
+
+
+def _close(conn: Connection, partner: str, run_key: str, organization: str, step: str) -> tuple[Incident, ...]:
+    return close_incidents(conn, partner=partner, organization=organization, step=step, run_key=run_key)
+
+
+_WORST: tuple[Word, ...] = ("failed", "held", "waiting", "ok", "skipped")
+
+
+def _word_by_organization(outcomes: Iterable[Outcome]) -> dict[str, Word]:
+    """The worst word on each organization."""
+    words: dict[str, Word] = {}
+    for outcome in outcomes:
+        if outcome.organization:
+            known = words.get(outcome.organization, outcome.outcome)
+            words[outcome.organization] = min(known, outcome.outcome, key=_WORST.index)
+    return words
+
+
+def _sums(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
+    """Counts summed over organizations, by step and by key; an entity becomes part of the key."""
+    sums: dict[str, dict[str, int]] = {}
+    for outcome in outcomes:
+        of_step = sums.setdefault(outcome.step, {})
+        for name, number in outcome.counts.items():
+            key = f"{outcome.entity}.{name}" if outcome.entity else name
+            of_step[key] = of_step.get(key, 0) + number
+    return sums
+
+
+_HEADS: dict[Language, dict[Word, str]] = {
+    "ja": {"ok": "完了", "failed": "停止", "held": "保留", "waiting": "待機中", "skipped": "対象外"},
+    "en": {"ok": "done", "failed": "stopped", "held": "held", "waiting": "waiting", "skipped": "skipped"},
+}
+
+
+def _note(outcomes: tuple[Outcome, ...], organizations: Mapping[str, Word], language: Language) -> str:
+    """Plain words with counts: a summary, a line a step, a line a cause. Our own codes only (design, rule 15)."""
+    lines = [_summary(organizations, language)]
+    lines += [
+        f"{step_name(step, language)}: " + ", ".join(f"{count_name(key, language)} {sums[key]:,}" for key in sums)
+        for step, sums in _sums(outcomes).items()
+        if sums
+    ]
+    lines += [_cause_line(outcome, language) for outcome in outcomes if outcome.outcome in {*_STOPS, "waiting"}]
+    return "\n".join(lines)
+
+
+def _summary(organizations: Mapping[str, Word], language: Language) -> str:
+    numbers = {word: sum(said == word for said in organizations.values()) for word in _WORST}
+    parts = [(_HEADS[language][word], number) for word, number in numbers.items() if number]
+    if language == "ja":
+        return f"{len(organizations)}法人: " + "、".join(f"{head} {number}" for head, number in parts)
+    return f"{len(organizations)} organizations: " + ", ".join(f"{number} {head}" for head, number in parts)
+
+
+def _cause_line(outcome: Outcome, language: Language) -> str:
+    found = entry(outcome.code)
+    # Each fact is known or left out: an empty one would leave a hole in the sentence.
+    named = {"organization": outcome.organization} if outcome.organization else {}
+    facts = {"partner": outcome.partner} | named
+    where = " / ".join(filter(None, [outcome.organization, step_name(outcome.step, language), outcome.entity]))
+    return f"{where}: {found.what.fill(language, **facts)} {found.next_action.fill(language, **facts)}"
