@@ -2,10 +2,11 @@
 -- merge_<entity>.sql. {canonical} is canonical.<entity>, {rows} staging.<entity>, {accepted} quality.accepted_<entity>.
 
 -- name: take_turn
--- One merge at a time for an organization and entity: two that mint the same new key would collide. The memory is for
--- this transaction only: with the usual 4 MB, hashing 100,000 rows goes through files.
+-- One merge at a time for an organization and entity: two that mint the same new key would collide.
+-- For this transaction only: no nested loops, because rows that were written a moment ago have no statistics, and the
+-- planner takes 100,000 of them for one (minutes instead of a second); and memory to hash them in.
 select pg_advisory_xact_lock(hashtextextended(concat_ws('|', 'merge', %(organization)s::text, %(entity)s::text), 0)),
-    set_config('work_mem', '64MB', true)
+    set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true)
 
 -- name: find_merge
 -- What this slice's merge did, if it has been done.

@@ -1,14 +1,14 @@
 -- Validation (writer: sync_validate). What is judged lies in temporary tables of the session: batch (one row a record),
 -- known_office, failing (one row a record that fails anything). {rows} is staging.<entity>.
--- A join with a temporary or freshly copied table has no statistics: nested loops are off (quality.prepare_session).
+-- Temporary and freshly copied tables have no statistics: nested loops are off (quality.prepare_session), and the few rows
+-- that are wanted from staging are picked by a hashed list (coalesce keeps it from becoming a join that hashes staging).
 
 -- name: prepare_session
 select set_config('enable_nestloop', 'off', false), set_config('work_mem', '64MB', false),
-    set_config('temp_buffers', '128MB', false),
     (now() at time zone 'Asia/Tokyo')::date as today, now() + interval '1 day' as tomorrow
 
 -- name: restore_session
-select set_config('enable_nestloop', 'on', false), set_config('work_mem', %(work_mem)s, false)
+reset enable_nestloop; reset work_mem
 
 -- name: drop_batch
 drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing
@@ -137,14 +137,17 @@ with twin as (
     where quarantine_id is null
     group by organization, source_key, fingerprint
     having count(*) > 1
+), same as materialized (
+    select b.row_id, b.organization, b.source_key, b.fingerprint
+    from batch b
+    join twin t on t.organization = b.organization and (t.source_key is null) = (b.source_key is null)
+        and coalesce(t.source_key, t.fingerprint) = coalesce(b.source_key, b.fingerprint)
 ), content as (
     select b.row_id, b.organization, coalesce(b.source_key, b.fingerprint) as name,
         md5((to_jsonb(s) - '{{row_id,page,raw}}'::text[])::text) as content
-    from batch b
-    join twin t on t.organization = b.organization and coalesce(t.source_key, t.fingerprint) = coalesce(b.source_key, b.fingerprint)
-        and (t.source_key is null) = (b.source_key is null)
+    from same b
     join {rows} s on s.row_id = b.row_id and s.partner = %(partner)s and s.run_key = %(run_key)s
-        and s.organization = any (%(organizations)s)
+        and s.organization = any (%(organizations)s) and coalesce(s.row_id in (select row_id from same), false)
 ), numbered as (
     select c.*, row_number() over (partition by organization, name, content order by row_id) as nth,
         dense_rank() over (partition by organization, name order by content) as kind

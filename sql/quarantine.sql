@@ -24,6 +24,7 @@ select %(partner)s, f.organization, %(entity)s, f.source_key, f.fingerprint,
 from failing f
 join {rows} s on s.row_id = f.row_id and s.partner = %(partner)s and s.run_key = %(run_key)s
     and s.organization = any (%(organizations)s)
+    and coalesce(s.row_id in (select row_id from failing where quarantine_id is null and failed && %(critical)s), false)
 where f.quarantine_id is null and f.failed && %(critical)s
 group by f.organization, f.source_key, f.fingerprint
 on conflict (partner, organization, entity, source_key, fingerprint) where status = 'open' do update

@@ -7,8 +7,8 @@ create schema schedule;
 create schema sync;
 create schema quality;
 
-grant usage on schema staging to sync_extract, sync_validate, sync_merge, sync_onboarding, sync_run;
-grant usage on schema quarantine to sync_validate, sync_merge, sync_run;
+grant usage on schema staging to sync_extract, sync_validate, sync_merge, sync_onboarding;
+grant usage on schema quarantine to sync_validate, sync_merge;
 grant usage on schema canonical to sync_validate, sync_merge, sync_onboarding, sync_product, sync_release, sync_push,
     sync_run, sync_reader;
 grant usage on schema schedule to sync_product, sync_release, sync_run;

@@ -269,9 +269,8 @@ create table canonical.slice_merge (
 comment on table canonical.slice_merge is 'What each merge did, in the same transaction: a rerun reads it instead of counting zero changes.';
 
 grant select on all tables in schema staging to sync_extract, sync_validate, sync_merge;
-grant select on staging.slice to sync_run;
 grant insert, update, delete on staging.slice, staging.office, staging.practitioner, staging.patient to sync_extract;
-grant select on all tables in schema canonical to sync_merge, sync_run;
+grant select on all tables in schema canonical to sync_merge;
 grant select on canonical.office, canonical.practitioner, canonical.patient to sync_validate, sync_product, sync_reader;
 grant select on canonical.crosswalk, canonical.key_map, canonical.partner_key, canonical.watermark, canonical.slice_merge
     to sync_validate, sync_onboarding;

@@ -1,9 +1,11 @@
-"""The scheduling product as the tests need it: offices, people, visits and closed weeks, written through its own door."""
+"""The scheduling product as the tests need it: visits and closed weeks, written through its own door."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+
+from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection
 from partner_sync.links import Link
@@ -17,7 +19,7 @@ PARTNER = "honoka"
 
 @dataclass(frozen=True)
 class Product:
-    """One organization with one office, three patients and one practitioner, known to a partner under keys of its own."""
+    """One organization with two offices, three patients and one practitioner, known to a partner by keys of its own."""
 
     database: Database
     product: Connection
@@ -52,8 +54,6 @@ class Product:
         self.apply(weeks=[row])
 
     def apply(self, **document: object) -> None:
-        from psycopg.types.json import Jsonb
-
         self.product.execute("select schedule.apply(%s)", (Jsonb(document),))
 
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from partner_sync.delivery.release import release_week
 from partner_sync.errors import NothingFinalizedError
 from partner_sync.weeks import Week
-from postgres_server import Database
-
 from postgres.product import PARTNER, WEEK, Product, make_product
+from postgres_server import Database
 
 NEXT_WEEK = WEEK.next()
 
@@ -108,7 +107,9 @@ def test_reopening_holds_the_changes_and_withdraws_nothing(product: Product) -> 
     assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
 
 
-def test_a_move_out_of_a_released_week_withdraws_at_once_and_puts_when_the_new_week_is_released(product: Product) -> None:
+def test_a_move_out_of_a_released_week_withdraws_at_once_and_puts_when_the_new_week_is_released(
+    product: Product,
+) -> None:
     product.visit("v1")
     product.week("finalized")
     release(product)
@@ -272,7 +273,9 @@ def test_the_todo_table_equals_the_view_whatever_happens(database: Database, ste
                 release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")
             except NothingFinalizedError:
                 continue
-        elif admin.execute("select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)).fetchall():
+        elif admin.execute(
+            "select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)
+        ).fetchall():
             accept(product, visit)
     differences = admin.execute(
         "select partner, visit_id, week, action, version, generation, office_id from sync.todo"

@@ -48,7 +48,8 @@ def product(database: Database, practice: RunningPartner) -> Product:
     for entity, key in keys.items():
         lowest = {"office": 1, "patient": 11, "practitioner": 21}[entity]
         admin.execute(
-            "update canonical.crosswalk set source_key = %s where entity = %s and canonical_id = %s", (key, entity, lowest)
+            "update canonical.crosswalk set source_key = %s where entity = %s and canonical_id = %s",
+            (key, entity, lowest),
         )
     for number in range(1, 4):
         made.visit(f"v{number}")
@@ -262,7 +263,7 @@ def test_the_plan_counts_what_would_go_and_masks_the_bodies(pusher: Pusher) -> N
     kind = pusher.open(NoCalls())
     bodies = masked_bodies(kind, calls)
     kind.close()
-    assert bodies[0]["patient_id"] == "str(8)"
+    assert bodies[0]["patient_id"] == "text(8)"
     assert "P-000001" not in str(bodies)
     assert pusher.practice.received() == []
     assert pusher.rows("select count(*) from sync.push_request") == [(0,)]

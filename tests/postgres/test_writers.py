@@ -36,7 +36,9 @@ def test_only_its_writer_may_insert(database: Database, table: str) -> None:
     allowed = {
         login
         for login in LOGINS
-        if admin.execute("select has_table_privilege(%s, %s, 'insert') as may", (f"sync_{login}", table)).fetchone()["may"]
+        if admin.execute("select has_table_privilege(%s, %s, 'insert') as may", (f"sync_{login}", table)).fetchone()[
+            "may"
+        ]
     }
     assert allowed == ({WRITERS[table]} if WRITERS[table] else set())
 
@@ -52,21 +54,29 @@ def test_a_second_writer_is_refused(database: Database, login: str, table: str) 
 
 @pytest.mark.parametrize("login", LOGINS)
 def test_no_login_owns_anything_or_may_make_roles(database: Database, login: str) -> None:
-    role = database.admin().execute(
-        "select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as mighty,"
-        " exists (select from pg_class c where c.relowner = r.oid) as owner from pg_roles r where rolname = %s",
-        (f"sync_{login}",),
-    ).fetchone()
+    role = (
+        database.admin()
+        .execute(
+            "select rolsuper or rolcreaterole or rolcreatedb or rolbypassrls as mighty,"
+            " exists (select from pg_class c where c.relowner = r.oid) as owner from pg_roles r where rolname = %s",
+            (f"sync_{login}",),
+        )
+        .fetchone()
+    )
     assert not role["mighty"]
     assert not role["owner"]
 
 
 def test_functions_that_cross_a_border_have_a_fixed_search_path(database: Database) -> None:
-    loose = database.admin().execute(
-        "select p.oid::regprocedure::text as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
-        " where n.nspname in ('staging', 'quarantine', 'canonical', 'schedule', 'sync', 'quality') and p.prosecdef"
-        " and not exists (select from unnest(p.proconfig) c where c like 'search_path=%')"
-    ).fetchall()
+    loose = (
+        database.admin()
+        .execute(
+            "select p.oid::regprocedure::text as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace"
+            " where n.nspname in ('staging', 'quarantine', 'canonical', 'schedule', 'sync', 'quality') and p.prosecdef"
+            " and not exists (select from unnest(p.proconfig) c where c like 'search_path=%')"
+        )
+        .fetchall()
+    )
     assert loose == []
 
 

@@ -49,8 +49,25 @@ def test_those_who_wait_let_the_others_go_on_and_are_named_with_the_first_moment
     assert waiting == Waiting(organizations=("a", "c"), retry_at=NOW + timedelta(minutes=4))
 
 
-def test_a_moment_that_has_passed_is_now():
-    assert run({"a": limit(-5)})[2].retry_at >= NOW
+def test_a_wait_of_moments_is_slept_through_and_only_those_who_waited_are_asked_again():
+    calls = []
+
+    def work(link):
+        calls.append(link.organization)
+        if calls.count("a") < 3 and link.organization == "a":
+            raise errors.LimitReachedError(partner="honoka", retry_at=datetime.now(UTC) + timedelta(seconds=0.05))
+
+    links = [Link(partner="honoka", organization=code, connection_id="x", directions=()) for code in "ab"]
+    assert each_organization(links, work, lambda *_: None, patience=PATIENT) is None
+    assert calls == ["a", "b", "a", "a"]
+
+
+def test_short_waits_are_slept_through_for_so_long_only_and_the_next_moment_is_some_seconds_away():
+    patience = Patience(until_at=PATIENT.until_at, naps_seconds=0.3)
+    began = datetime.now(UTC)
+    waiting = run({"a": limit(-5)}, patience=patience)[2]
+    assert datetime.now(UTC) - began < timedelta(seconds=2)
+    assert waiting.retry_at > began + timedelta(seconds=4)
 
 
 def test_whoever_would_wait_longer_than_the_run_may_is_failed_and_the_others_wait_on():

@@ -1,0 +1,21 @@
+"""The database's roles: one owner that nobody logs in as, one login a writer (design, 4)."""
+
+from __future__ import annotations
+
+DATABASE = "partner_sync"
+OWNER = "partner_sync_owner"
+WRITERS = (
+    "sync_extract",
+    "sync_validate",
+    "sync_merge",
+    "sync_onboarding",
+    "sync_product",
+    "sync_release",
+    "sync_push",
+    "sync_run",
+    "sync_reader",
+)
+
+#: Airflow's own metadata: another database, another login.
+AIRFLOW_DATABASE = "airflow"
+AIRFLOW_LOGIN = "airflow"

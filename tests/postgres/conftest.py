@@ -1,0 +1,1 @@
+"""The fixtures ``postgres`` and ``database`` come from tests/conftest.py."""

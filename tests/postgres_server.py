@@ -1,0 +1,70 @@
+"""The tests' PostgreSQL: one server a session, one cloned database a test."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from partner_sync.database import Connection, connect
+from stack.bootstrap import at_database, open_to_logins
+from stack.logins import OWNER, WRITERS
+from stack.postgres import Cluster, url_of
+from stack.secret_store import SecretStore
+
+TEMPLATE = "partner_sync_template"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The session's PostgreSQL, bootstrapped, with a migrated template database."""
+
+    cluster: Cluster
+    secrets: SecretStore
+
+    def admin_url(self, database: str = "postgres") -> str:
+        return self.cluster.url(database)
+
+    def clone(self) -> Database:
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self.admin_url(), autocommit=True) as admin:
+            statement = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+            admin.execute(statement.format(*map(sql.Identifier, (name, OWNER, TEMPLATE))))
+            open_to_logins(admin, name, owner=OWNER, logins=WRITERS)
+        return Database(self, name)
+
+    def drop(self, name: str) -> None:
+        with psycopg.connect(self.admin_url(), autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Database:
+    """A migrated, empty database of one test; connections that are left open are closed at its end."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self._opened: list[Connection] = []
+
+    def url(self, writer: str) -> str:
+        """The URL of the login ``sync_<writer>``; the full name is taken as well."""
+        login = writer if writer in WRITERS else f"sync_{writer}"
+        return url_of(login, self.server.secrets.get(login), port=self.server.cluster.port, database=self.name)
+
+    def connect(self, writer: str) -> Connection:
+        """An autocommit connection with dict rows, as the core gets it."""
+        return self._keep(connect(self.url(writer)))
+
+    def admin(self) -> Connection:
+        """A superuser's connection: to arrange what no writer may do, and to look at everything."""
+        return self._keep(connect(at_database(self.server.admin_url(), self.name)))
+
+    def close(self) -> None:
+        for opened in self._opened:
+            opened.close()
+
+    def _keep(self, opened: Connection) -> Connection:
+        self._opened.append(opened)
+        return opened
