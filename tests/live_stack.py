@@ -19,7 +19,7 @@ from stack.private_files import write_private
 
 @contextmanager
 def temporary_installation() -> Iterator[Installation]:
-    """An installation in which nothing runs yet; whatever is started from it is ended at the end."""
+    """An installation in which nothing runs yet, with partner files of its own; what is started from it is ended."""
     # Not below pytest's folders: as root, the database's user could not reach them.
     with tempfile.TemporaryDirectory(prefix="partner-sync-live-", dir="/tmp") as name:
         folder = Path(name)
@@ -28,7 +28,9 @@ def temporary_installation() -> Iterator[Installation]:
         home.make()
         ports = {server: free_port() for server in (*USUAL_PORTS, *USUAL_PRACTICE_PORTS)}
         write_private(home.ports_file, json.dumps(ports))
-        installation = Installation(home)
+        partners = folder / "partners"
+        shutil.copytree(Installation.partners, partners)
+        installation = Installation(home, partners=partners)
         try:
             yield installation
         finally:

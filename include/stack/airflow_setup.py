@@ -16,7 +16,7 @@ import psycopg
 
 from partner_sync.errors import ConfigError
 from stack.connections import put_own_connections
-from stack.installation import Installation
+from stack.installation import PARTNERS_FOLDER, Installation
 from stack.logins import AIRFLOW_DATABASE, AIRFLOW_LOGIN
 from stack.private_files import read_json
 from stack.progress import step
@@ -32,7 +32,7 @@ def write_settings(installation: Installation) -> bool:
         secret_store=installation.secret_store,
         address=installation.address,
         api=installation.api_place,
-    )
+    ) | {PARTNERS_FOLDER: str(installation.partners)}
     home.airflow.mkdir(exist_ok=True)
     write_environment(home, environment)
     write_logins(home, installation.secret_store)

@@ -22,7 +22,7 @@ DAG_ID = "check_partner"
 
 def check(installation: Installation, slug: str, organization: str | None) -> None:
     """Print the report; raises ConfigError when the check's run failed."""
-    partner = partner_named(slug)
+    partner = partner_named(slug, installation.partners)
     with installation.api() as api, step(f"Checking {slug}"):
         api.put_pool(partner.slug, partner.concurrency)
         api.unpause(DAG_ID)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from partner_sync.database import Connection, connect
 from partner_sync.errors import ConfigError
 from stack.address import Address
 from stack.airflow_api import AirflowApi
-from stack.home import Home
+from stack.home import CLONE, Home
 from stack.leftovers import end_leftovers
 from stack.logins import DATABASE
 from stack.ports import LOOPBACK, choose_ports, renew_taken
@@ -23,21 +24,28 @@ from stack.settings import ApiPlace, password_of
 from stack.supervisor import Supervisor
 
 ADMIN_URL = "PARTNER_SYNC_ADMIN_URL"
+PARTNERS_FOLDER = "PARTNER_SYNC_PARTNERS"
 USUAL_PORTS = {"airflow": 8080, "postgres": 5433}
 
 
 @dataclass(frozen=True)
 class Installation:
-    """What set-up commands share. ``admin_url`` names an outside server, for bootstrap and migrations only."""
+    """What set-up commands share. ``admin_url`` names an outside server, for bootstrap and migrations only.
+
+    ``partners`` is the folder of the partner files.
+    """
 
     home: Home
     admin_url: str | None = None
     containers: ApiPlace | None = None
+    partners: Path = CLONE / "include" / "partners"
 
     @classmethod
     def named_by(cls, environ: Mapping[str, str]) -> Installation:
-        """The installation that PARTNER_SYNC_HOME and PARTNER_SYNC_ADMIN_URL name."""
-        return cls(Home.named_by(environ), environ.get(ADMIN_URL) or None)
+        """The installation that PARTNER_SYNC_HOME, PARTNER_SYNC_ADMIN_URL and PARTNER_SYNC_PARTNERS name."""
+        named = environ.get(PARTNERS_FOLDER)
+        partners = Path(named).expanduser().resolve() if named else cls.partners
+        return cls(Home.named_by(environ), environ.get(ADMIN_URL) or None, partners=partners)
 
     @property
     def secret_store(self) -> SecretStore:

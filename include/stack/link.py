@@ -27,11 +27,9 @@ from partner_sync.partners.loader import load_partner
 from partner_sync.partners.model import Partner
 from stack.airflow_api import AirflowApi, AirflowConnection
 from stack.commands import run_command
-from stack.home import CLONE
 from stack.installation import Installation
 from stack.progress import say
 
-PARTNERS = CLONE / "include" / "partners"
 _DIRECTIONS = ("master", "schedule")
 _RELEASES = ("manual", "weekly", "on_finalize")
 _ENTITIES = ("office", "practitioner", "patient")
@@ -55,7 +53,7 @@ def connection_id_of(partner: str, organization: str) -> str:
 
 def join(installation: Installation, api: AirflowApi, order: LinkOrder) -> None:
     """Make the link and what it needs; raises SecondMasterError before anything is changed in Airflow."""
-    partner = partner_named(order.link.partner)
+    partner = partner_named(order.link.partner, installation.partners)
     api.dag_ids()  # whether Airflow answers, before the database is changed
     with installation.connect("sync_onboarding") as conn:
         add_organization(conn, code=order.link.organization, name=order.name)
@@ -64,7 +62,7 @@ def join(installation: Installation, api: AirflowApi, order: LinkOrder) -> None:
     api.put_pool(partner.slug, partner.concurrency)
 
 
-def partner_named(slug: str, folder: Path = PARTNERS) -> Partner:
+def partner_named(slug: str, folder: Path) -> Partner:
     """The partner of a file; raises ConfigError when there is none, PartnerFileError when it is broken."""
     file = next((path for path in (folder / f"{slug}.yaml", folder / f"{slug}.yml") if path.is_file()), None)
     if file is None:

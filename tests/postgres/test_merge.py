@@ -361,3 +361,15 @@ def test_a_later_full_list_of_the_other_partner_joins_who_came_meanwhile(bed: Ma
     bed.sync("r1", [numbered("P-1", "0000000001")])
     second.sync("t2", [user("11", "0000000001")], mastered=False, match_by=["insured_number"])
     assert joined(second) == {"11": bed.canonical()["P-1"]["id"]}
+
+
+def test_a_key_that_a_person_has_joined_gets_that_id_when_its_partner_becomes_the_master(
+    bed: MasterBed, second: MasterBed, database: Database
+) -> None:
+    bed.sync("r1", [patient("P-1")])
+    ours = bed.canonical()["P-1"]["id"]
+    database.connect("onboarding").execute(
+        "insert into canonical.key_map values ('tsubaki', %s, 'patient', %s, '99', 'a person')", [bed.organization, ours]
+    )
+    assert second.sync("t1", [user("98", None), user("99", None)]).inserted == 1
+    assert second.canonical()["99"]["id"] == ours

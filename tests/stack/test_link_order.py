@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from partner_sync.errors import ConfigError
+from stack.installation import Installation
 from stack.link import order_of, parse, partner_named, read_key
 
 GIVEN = {"PARTNER": "honoka", "ORGANIZATION": "sakura-care", "URL": "https://partner.example"}
@@ -34,7 +35,7 @@ def test_a_word_that_is_not_known_is_refused_by_name(option, value):
 
 def test_a_partner_without_a_file_is_refused_with_those_that_have_one():
     with pytest.raises(ConfigError, match=r"no partner file for 'honoko'; there are: .*honoka"):
-        partner_named("honoko")
+        partner_named("honoko", Installation.partners)
 
 
 def test_the_key_is_read_from_a_file(tmp_path):

@@ -1,0 +1,28 @@
+"""The DAG `check_partner`: whether a partner can be reached, and what its records look like, masked."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from partner_sync_airflow.operators.check import CheckPartnerOperator
+
+with DAG(
+    dag_id="check_partner",
+    description="連携先の接続確認 / check of a partner: connect, list one page of each entity, show it masked",
+    tags=["check"],
+    schedule=None,
+    catchup=False,
+    params={
+        "partner": Param(
+            "", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。"
+        ),
+        "organization": Param(
+            None,
+            type=["null", "string"],
+            title="Organization / 法人",
+            description="Its code; empty: the first linked one.",
+        ),
+    },
+) as dag:
+    # No pool of the partner's: the check comes before there is one.
+    CheckPartnerOperator(task_id="check", owner="partner-sync", retries=0)

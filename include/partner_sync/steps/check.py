@@ -1,0 +1,63 @@
+"""The check of a partner: one page of each entity with one organization's key, shown masked, and the limits."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from partner_sync.kinds.interface import PartnerKind
+from partner_sync.kinds.registry import open_kind
+from partner_sync.limiter import LedgerGate
+from partner_sync.limits import limits_of
+from partner_sync.links import Link
+from partner_sync.masking import masked
+from partner_sync.partners.fields import ENTITY_ORDER, Entity, columns
+from partner_sync.partners.mapping import RecordMapper
+from partner_sync.partners.master import MasterEntity
+from partner_sync.partners.model import Partner
+from partner_sync.steps.organizations import Doors
+
+ROWS = 3
+
+Report = dict[str, Any]
+
+
+def check_partner(doors: Doors, partner: Partner, link: Link) -> Report:
+    """Connect as one organization and list one page of each entity; raises what a sync would raise.
+
+    The report holds counts, field names, types and lengths only: it may be printed.
+    """
+    with doors.connect("extract") as ledger:
+        gate = LedgerGate(
+            ledger,
+            partner=partner.slug,
+            organization=link.organization,
+            limits=limits_of(partner),
+            call_class="request",
+        )
+        with closing(open_kind(partner, doors.access(link), gate)) as kind:
+            return {
+                "partner": partner.slug,
+                "organization": link.organization,
+                "can": [name for name, able in vars(kind.can).items() if able],
+                "limits": [limit.model_dump(exclude_none=True) for limit in partner.limits],
+                "entities": {entity: _first_page(kind, entity, section) for entity, section in _sections(partner)},
+            }
+
+
+def _sections(partner: Partner) -> list[tuple[Entity, MasterEntity]]:
+    known = partner.master.entities if partner.master else {}
+    return [(entity, known[entity]) for entity in ENTITY_ORDER if entity in known]
+
+
+def _first_page(kind: PartnerKind, entity: Entity, section: MasterEntity) -> Report:
+    page = next(kind.pages(entity), None)
+    records = list(page.records) if page else []
+    mapper = RecordMapper(entity, section)
+    mapped = [mapper.map(record) for record in records]
+    return {
+        "records": len(records),
+        "total": page.total if page else 0,
+        "problems": sorted({f"{problem.field}: {problem.code}" for one in mapped for problem in one.problems}),
+        "rows": [masked(dict(zip(columns(entity), one.values, strict=True))) for one in mapped[:ROWS]],
+    }

@@ -1,0 +1,77 @@
+"""Extract for some organizations: each with its own credentials, its entities in dependency order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+
+from partner_sync.database import Connection
+from partner_sync.errors import PartnerSyncError
+from partner_sync.kinds.interface import PartnerKind
+from partner_sync.kinds.registry import open_kind
+from partner_sync.limiter import LedgerGate
+from partner_sync.limits import limits_of
+from partner_sync.links import Link, linked_organizations
+from partner_sync.master.extract import extract_slice
+from partner_sync.master.slices import Mode, SliceKey
+from partner_sync.partners.fields import Entity
+from partner_sync.partners.mapping import RecordMapper
+from partner_sync.partners.model import Partner
+from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
+from partner_sync.steps.outcomes import Outcomes, RunName
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractWork:
+    """What one extract is about; ``since_at`` (aware) reloads from that time."""
+
+    partner: Partner
+    run: RunName
+    entities: tuple[Entity, ...]
+    mode: Mode
+    since_at: datetime | None = None
+
+
+def extract_organizations(
+    doors: Doors, work: ExtractWork, organizations: Sequence[str], *, patience: Patience
+) -> Waiting | None:
+    """Read the entities of these organizations into staging; what is complete already is not read again.
+
+    Returns who has to wait for the limits. Raises what ``each_organization`` raises.
+    """
+    with doors.connect("extract") as conn, doors.connect("extract") as ledger, doors.connect("run") as run:
+        outcomes = Outcomes(run, work.run, step="extract")
+
+        def read(link: Link) -> None:
+            gate = LedgerGate(
+                ledger,
+                partner=work.partner.slug,
+                organization=link.organization,
+                limits=limits_of(work.partner),
+                call_class="master",
+            )
+            with closing(open_kind(work.partner, doors.access(link), gate)) as kind:
+                outcomes.read(link.organization, _read_entities(conn, kind, work, link.organization))
+
+        links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)
+        return each_organization(links, read, outcomes.failed, patience=patience)
+
+
+def _read_entities(conn: Connection, kind: PartnerKind, work: ExtractWork, organization: str) -> dict[str, int]:
+    """Records read by entity. A listing whose figures disagree is an error only after the others are read: what it has
+    can be merged.
+    """
+    counts: dict[str, int] = {}
+    broken: PartnerSyncError | None = None
+    for entity in work.entities:
+        key = SliceKey(partner=work.partner.slug, organization=organization, entity=entity, run_key=work.run.run_key)
+        mapper = RecordMapper(entity, work.partner.master.entities[entity])  # type: ignore[union-attr]
+        read = extract_slice(conn, key, kind=kind, mapper=mapper, mode=work.mode, since_at=work.since_at)
+        counts[entity] = read.records
+        if read.state == "incomplete":
+            broken = key.incomplete(read.problem or "the listing broke off")
+    if broken is not None:
+        raise broken
+    return counts

@@ -1,0 +1,91 @@
+"""What the steps say about each organization, in the words of the catalogue (partner_sync.runs)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from partner_sync.database import Connection
+from partner_sync.delivery.push import PushCounts
+from partner_sync.errors import ConfigError, ConnectionUnusableError, PartnerAuthError, PartnerSyncError
+from partner_sync.incidents import open_incidents
+from partner_sync.links import Link
+from partner_sync.master.guard import MergeCounts
+from partner_sync.quality.validate import EntityQuality
+from partner_sync.runs import Outcome, Word, record_outcome
+
+#: Causes that calling again cannot remove: a tick leaves their organizations alone until a run of a person succeeds.
+_STOPPED_BY = frozenset({PartnerAuthError.code, ConnectionUnusableError.code, ConfigError.code})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunName:
+    """Which run: partner, its own key, and the kind of its DAG (master_sync, ...)."""
+
+    partner: str
+    run_key: str
+    dag: str
+
+
+class Outcomes:
+    """The outcomes of one step, as login sync_run."""
+
+    def __init__(self, conn: Connection, run: RunName, *, step: str) -> None:
+        self._conn = conn
+        self._run = run
+        self._step = step
+
+    def failed(self, link: Link, error: PartnerSyncError) -> None:
+        """The organization has stopped at this step."""
+        self._say(link.organization, "failed", error.code)
+
+    def read(self, organization: str, records: Mapping[str, int]) -> None:
+        """Everything was read; ``records`` by entity."""
+        self._say(organization, "ok", "extracted", counts={f"{entity}.records": n for entity, n in records.items()})
+
+    def judged(self, quality: EntityQuality) -> None:
+        """A slice was judged; quarantined rows are no failure of the run."""
+        counts = _counted(quality, "evaluated", "quarantined", "returned", "waiting")
+        self._say(quality.organization, "ok", "validated", entity=quality.entity, counts=counts)
+
+    def merged(self, organization: str, entity: str, done: MergeCounts) -> None:
+        """A slice was merged, or is held with its figures (design, rule 13)."""
+        counts = _counted(done, "inserted", "updated", "unchanged", "tombstoned")
+        word: Word = "held" if done.state == "held" else "ok"
+        code = "slice_held" if done.state == "held" else "merged"
+        self._say(organization, word, code, entity=entity, counts=counts)
+
+    def pushed(self, organization: str, done: PushCounts) -> None:
+        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge."""
+        counts = dict(done.outcomes) | ({"blocked": done.blocked} if done.blocked else {})
+        if done.outcomes.get("dead"):
+            self._say(organization, "failed", "dead", entity="visit", counts=counts)
+        else:
+            self._say(organization, "ok", "pushed", entity="visit", counts=counts)
+            self._say(organization, "ok", "pushed")
+
+    def stopped(self) -> frozenset[str]:
+        """The organizations that an open cause has stopped at this step."""
+        found = open_incidents(self._conn, partner=self._run.partner)
+        return frozenset(each.organization for each in found if each.step == self._step and each.code in _STOPPED_BY)
+
+    def _say(
+        self, organization: str, outcome: Word, code: str, *, entity: str = "", counts: Mapping[str, int] | None = None
+    ) -> None:
+        record_outcome(
+            self._conn,
+            Outcome(
+                **vars(self._run),
+                step=self._step,
+                organization=organization,
+                entity=entity,
+                outcome=outcome,
+                code=code,
+                counts=counts or {},
+            ),
+        )
+
+
+def _counted(figures: object, *names: str) -> dict[str, int]:
+    """The figures that are not zero: a run note is short."""
+    return {name: count for name in names if (count := getattr(figures, name))}

@@ -1,0 +1,99 @@
+"""Push for some organizations: those of a planner's request, which may wait, or all that are due at a tick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from partner_sync.database import translated_errors
+from partner_sync.delivery.push import PushCounts, PushWork, push_organization
+from partner_sync.errors import LimitReachedError, SettlingError
+from partner_sync.kinds.interface import Access, Gate, PartnerKind
+from partner_sync.kinds.registry import open_kind
+from partner_sync.limiter import CallClass
+from partner_sync.links import Link, linked_organizations
+from partner_sync.partners.model import Partner
+from partner_sync.statements import statement
+from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
+from partner_sync.steps.outcomes import Outcomes, RunName
+from partner_sync.weeks import Week
+
+#: A tick of a minute leaves some of it to Airflow; each organization gets its share, and never less than this.
+TICK_SECONDS = 40.0
+LEAST_SHARE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeekWork:
+    """A push of one week."""
+
+    partner: Partner
+    run: RunName
+    week: Week
+
+
+def push_organizations(
+    doors: Doors, work: WeekWork, organizations: Sequence[str], *, patience: Patience
+) -> Waiting | None:
+    """Send the week's items of these organizations; returns who has to wait for the limits or for lost answers.
+
+    Raises what ``each_organization`` raises.
+    """
+    with doors.connect("run") as run:
+        outcomes = Outcomes(run, work.run, step="push")
+
+        def push(link: Link) -> None:
+            asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
+            outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link))
+
+        links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
+        return each_organization(links, push, outcomes.failed, patience=patience)
+
+
+def push_due(doors: Doors, partner: Partner, run: RunName, *, patience: Patience) -> tuple[str, ...]:
+    """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
+
+    An organization that is stopped by an open cause is left alone until its cause is closed. Raises DatabaseAwayError.
+    """
+    with doors.connect("run") as conn:
+        outcomes = Outcomes(conn, run, step="push")
+        stopped = outcomes.stopped()
+        due = [link for link in _due_links(doors, partner) if link.organization not in stopped]
+        ends_at = time.monotonic() + TICK_SECONDS
+
+        def push(link: Link) -> None:
+            left = len(due) - due.index(link)
+            share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
+            asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
+            try:
+                outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link))
+            except (LimitReachedError, SettlingError):
+                return  # The next tick goes on; a tick never waits (design, rule 10).
+
+        each_organization(due, push, outcomes.failed, patience=patience)
+        return tuple(link.organization for link in due)
+
+
+def _due_links(doors: Doors, partner: Partner) -> list[Link]:
+    with doors.connect("push") as conn:
+        with translated_errors():
+            rows = conn.execute(statement("delivery.due_organizations"), {"partner": partner.slug}).fetchall()
+        links = linked_organizations(conn, partner=partner.slug, direction="schedule")
+    by_code = {link.organization: link for link in links}
+    return [by_code[row["organization"]] for row in rows if row["organization"] in by_code]
+
+
+def _asked(partner: Partner, link: Link, *, run_key: str, call_class: CallClass) -> PushWork:
+    return PushWork(partner=partner, organization=link.organization, run_key=run_key, call_class=call_class)
+
+
+def _push(doors: Doors, asked: PushWork, link: Link) -> PushCounts:
+    # A connection of its own: its session lock says which claims have a living owner.
+    with doors.connect("push") as conn:
+        access: Access = doors.access(link)
+
+        def opened(gate: Gate) -> PartnerKind:
+            return open_kind(asked.partner, access, gate)
+
+        return push_organization(conn, asked, open_kind=opened)

@@ -1,0 +1,122 @@
+"""Release: the first step of a push. Finalized offices are released; a dry run looks at the same and writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from partner_sync.database import Connection
+from partner_sync.delivery.plan import SAMPLES, Plan, masked_bodies, plan_push, sample_calls
+from partner_sync.delivery.release import Mode, OfficeWeek, ReleaseReport, release_week, review_week
+from partner_sync.errors import ConfigError
+from partner_sync.kinds.registry import open_kind
+from partner_sync.links import Link, linked_organizations
+from partner_sync.partners.model import Partner
+from partner_sync.steps.organizations import Doors
+from partner_sync.weeks import Week
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseWork:
+    """What is to be released, by whom and by which run."""
+
+    partner: Partner
+    links: tuple[Link, ...]
+    week: Week
+    mode: Mode
+    requested_by: str
+    run_key: str
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        return tuple(link.organization for link in self.links)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """The organizations with a released office, and what to tell about the release, in lines."""
+
+    organizations: tuple[str, ...]
+    lines: tuple[str, ...]
+
+
+def links_to_release(doors: Doors, *, partner: str, codes: Sequence[str], weekly_only: bool) -> tuple[Link, ...]:
+    """The links that a push is for; ``weekly_only``: those whose release mode is weekly (design, rule 5).
+
+    Raises UnknownOrganizationError and NotLinkedError.
+    """
+    with doors.connect("release") as conn:
+        links = linked_organizations(conn, partner=partner, direction="schedule", codes=codes)
+    return tuple(link for link in links if link.release_mode == "weekly" or not weekly_only)
+
+
+def release_organizations(doors: Doors, work: ReleaseWork) -> Released:
+    """Release the finalized offices and plan the push; a retry adds nothing. Raises NothingFinalizedError."""
+    with doors.connect("release") as conn:
+        report = release_week(
+            conn,
+            partner=work.partner.slug,
+            organizations=work.organizations,
+            week=work.week,
+            mode=work.mode,
+            requested_by=work.requested_by,
+            run_key=work.run_key,
+        )
+        plan = _plan(conn, work, report)
+    return Released(organizations=report.organizations, lines=(*_told(report), plan.sentence(datetime.now(UTC))))
+
+
+def dry_run(doors: Doors, work: ReleaseWork) -> list[str]:
+    """What a release would come to: counts, minutes under the limits, masked bodies of a few visits; writes nothing.
+
+    Raises NothingFinalizedError.
+    """
+    with doors.connect("release") as conn:
+        report = review_week(conn, organizations=work.organizations, week=work.week)
+        plan = _plan(conn, work, report)
+        told = [*_told(report), plan.sentence(datetime.now(UTC))]
+        told += [f"{one.organization}: {one.visits:,} visits, {one.blocked:,} blocked" for one in plan.organizations]
+        return [*told, *_samples(conn, doors, work, plan)]
+
+
+def _plan(conn: Connection, work: ReleaseWork, report: ReleaseReport) -> Plan:
+    return plan_push(
+        conn, partner=work.partner, organizations=report.organizations, week=work.week, resend=work.mode == "resend"
+    )
+
+
+def _told(report: ReleaseReport) -> Iterator[str]:
+    yield f"released / 連携対象: {_offices(report.released)}"
+    if report.skipped:
+        yield f"not finalized, skipped / 未FIXのため対象外: {_offices(report.skipped)}"
+
+
+def _offices(offices: Sequence[OfficeWeek]) -> str:
+    # An office's name is a value of the partner's record: our own ids only (design, rule 15).
+    by_organization: dict[str, list[str]] = {}
+    for office in offices:
+        by_organization.setdefault(office.organization, []).append(str(office.office_id))
+    return "; ".join(f"{code}: office {', '.join(ids)}" for code, ids in by_organization.items())
+
+
+def _samples(conn: Connection, doors: Doors, work: ReleaseWork, plan: Plan) -> Iterator[str]:
+    wanted = [visit for one in plan.organizations for visit in one.sample_visit_ids][:SAMPLES]
+    if not wanted:
+        return
+    calls = sample_calls(conn, partner=work.partner.slug, visits=wanted)
+    with closing(open_kind(work.partner, doors.access(work.links[0]), _ClosedGate())) as kind:
+        for call, body in zip(calls, masked_bodies(kind, calls), strict=True):
+            yield f"{call.visit_id}: {json.dumps(body, ensure_ascii=False)}"
+
+
+class _ClosedGate:
+    """The gate of a dry run: nothing leaves."""
+
+    def take(self, endpoint: str) -> None:
+        raise ConfigError(problem=f"A dry run makes no call, and was about to make {endpoint}.")
+
+    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
+        """Nothing was asked, so nothing can be answered."""

@@ -1,0 +1,34 @@
+"""``<partner>__live_push``: each minute one task that sends what fits now and ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG
+
+from partner_sync.partners.model import Partner
+from partner_sync_airflow.building.arguments import cron, dag_arguments
+from partner_sync_airflow.operators.delivery import LivePushOperator
+
+_DOC = """\
+連携済みの週の、その後の変更を毎分送ります。 / Sends later changes of released weeks, each minute.
+
+One task takes what the limits allow now and ends; it never waits and is never tried again: the next minute goes on.
+The run is red only when a new cause of trouble appears, not while a known one lasts.
+"""
+#: A tick that hangs would block all later ones (one run at a time).
+_LONGEST = timedelta(minutes=15)
+
+
+def build_live_push(partner: Partner) -> DAG | None:
+    """The DAG, or None for a partner without live changes."""
+    if partner.push is None or not partner.push.live:
+        return None
+    with DAG(
+        **dag_arguments(partner, "live_push", does="変更の随時送信 / later changes out"),
+        schedule=cron("* * * * *"),
+        max_active_runs=1,
+        doc_md=_DOC,
+    ) as dag:
+        LivePushOperator(task_id="push", partner=partner.slug, pool=partner.slug, retries=0, execution_timeout=_LONGEST)
+    return dag

@@ -1,0 +1,162 @@
+"""The forms of the DAGs: what a person may fill in, and what the first task reads out of it.
+
+A form cannot offer the organizations to choose from (its options come from the time when the file is read), so their
+codes are typed and checked by the first task, which names near ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from airflow.sdk import Param
+
+from partner_sync.errors import ConfigError
+from partner_sync.partners.fields import ENTITY_ORDER, Entity
+from partner_sync.partners.model import Partner
+from partner_sync.weeks import TOKYO, Week
+
+MasterMode = Literal["full", "incremental"]
+PushMode = Literal["changes", "resend"]
+
+_CODE = {"type": "string", "maxLength": 63}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterForm:
+    """A master sync: codes (none: all that are linked), entities in dependency order, mode, where to read anew from."""
+
+    organizations: tuple[str, ...]
+    entities: tuple[Entity, ...]
+    mode: MasterMode
+    since_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushForm:
+    """A push: the day that names the week (None: not given), codes (none: all that are linked), mode, dry run."""
+
+    week: str | None
+    organizations: tuple[str, ...]
+    mode: PushMode
+    dry_run: bool
+
+
+def master_params(partner: Partner) -> dict[str, Param]:
+    """The form of ``<partner>__master_sync``."""
+    entities = [entity for entity in ENTITY_ORDER if partner.master and entity in partner.master.entities]
+    return {
+        "organizations": organizations_param(),
+        "entities": Param(
+            entities,
+            type="array",
+            items={"type": "string", "enum": entities},
+            minItems=1,
+            uniqueItems=True,
+            examples=entities,
+            values_display={
+                "office": "office 事業所",
+                "practitioner": "practitioner 職員",
+                "patient": "patient 利用者",
+            },
+            title="Entities / 対象",
+            description="What to read. / 取り込む対象。",
+        ),
+        "mode": Param(
+            "incremental",
+            type="string",
+            enum=["incremental", "full"],
+            values_display={"incremental": "changed records only / 差分", "full": "everything / 全件"},
+            title="Mode / 方式",
+            description="A partner that cannot list changes is read in full. "
+            "/ 差分を取得できない連携先は全件を取り込みます。",
+        ),
+        "reload_from": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Reload from / 取り直し開始日",
+            description="Read changes since this day (Asia/Tokyo) once more; empty: since the last sync. "
+            "/ この日以降の変更を取り直します。空欄は前回の続きから。",
+        ),
+    }
+
+
+def push_params() -> dict[str, Param]:
+    """The form of ``<partner>__schedule_push``.
+
+    The week may be empty for the schedule's sake alone (a scheduled run fills in no form); a run that a person starts
+    without it is refused by its first task.
+    """
+    return {
+        "week": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Week / 週 (required / 必須)",
+            description="Any day of the week to send; it goes from Monday to Sunday in Asia/Tokyo. "
+            "/ 送信する週の任意の日。週は月曜から日曜まで(日本時間)です。",
+            section="What to send / 送信内容",
+        ),
+        "organizations": organizations_param(section="What to send / 送信内容"),
+        "mode": Param(
+            "changes",
+            type="string",
+            enum=["changes", "resend"],
+            values_display={"changes": "changes only / 差分のみ", "resend": "resend everything / 全件再送"},
+            title="Mode / 方式",
+            section="What to send / 送信内容",
+        ),
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run / 試算のみ",
+            description="Count, plan and show masked bodies; send and write nothing. "
+            "/ 件数と所要時間の試算のみ。送信しません。",
+            section="What to send / 送信内容",
+        ),
+    }
+
+
+def organizations_param(**options: Any) -> Param:
+    return Param(
+        [],
+        type="array",
+        items=_CODE,
+        title="Organizations / 法人",
+        description="Codes, one a line; empty: every linked organization. "
+        "/ 法人コードを1行に1つ。空欄は連携中の全法人。",
+        **options,
+    )
+
+
+def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
+    """What was filled in; raises ConfigError and InvalidWeekError for what cannot be."""
+    known = partner.master.entities if partner.master else {}
+    entities = tuple(entity for entity in ENTITY_ORDER if entity in params["entities"] and entity in known)
+    if not entities:
+        raise ConfigError(problem=f"{partner.slug} has none of the chosen entities.")
+    mode: MasterMode = "full" if params["mode"] == "full" else "incremental"
+    since_at = _midnight(params["reload_from"]) if params["reload_from"] else None
+    if since_at is not None and mode == "full":
+        raise ConfigError(problem="`reload_from` reads changes since a day; with the mode full leave it empty.")
+    return MasterForm(organizations=_codes(params), entities=entities, mode=mode, since_at=since_at)
+
+
+def read_push_form(params: Mapping[str, Any]) -> PushForm:
+    """What was filled in; which week it means is for partner_sync_airflow.which_week."""
+    mode: PushMode = "resend" if params["mode"] == "resend" else "changes"
+    return PushForm(
+        week=params["week"] or None, organizations=_codes(params), mode=mode, dry_run=params["dry_run"] is True
+    )
+
+
+def _codes(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(code.strip() for code in params["organizations"] if code.strip()))
+
+
+def _midnight(day: str) -> datetime:
+    Week.parse(day)
+    return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=TOKYO)

@@ -1,0 +1,112 @@
+"""Who hears of a failure: whose turn it is and what to do next, in Japanese and English, once for one cause.
+
+Every alert goes to the log, and to the Airflow connection ``partner_sync_alerts`` (http; its host is the whole URL)
+where there is one: a POST of JSON with ``text`` (as Slack's incoming webhooks take it) and the same facts in fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseNotifier
+from airflow.sdk.definitions.context import Context
+
+from partner_sync.errors import PartnerSyncError
+from partner_sync_airflow.causes import OrganizationsStoppedError
+
+if TYPE_CHECKING:
+    from partner_sync.incidents import Cause
+
+CONNECTION_ID = "partner_sync_alerts"
+_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One cause, for people. ``organizations`` are our codes; empty when the whole step failed."""
+
+    text: str
+    partner: str
+    organizations: tuple[str, ...]
+    step: str
+    code: str
+    owner: str
+    severity: str
+    channel: str | None
+    dag_id: str
+    run_id: str
+
+
+class PartnerSyncNotifier(BaseNotifier):
+    """Tells of a failed task: one alert for each cause that nobody has been told of.
+
+    :param partner: the partner's slug.
+    :param alert: the channel that the partner file names for its owner.
+    :param names: the partner's name in Japanese and in English, for people.
+    """
+
+    def __init__(self, *, partner: str, alert: str | None = None, names: tuple[str, str] | None = None) -> None:
+        super().__init__()
+        self.partner = partner
+        self.alert = alert
+        self.names = names
+
+    def notify(self, context: Context) -> None:
+        """Send what is new; a receiver that is away is logged and fails nothing."""
+        from partner_sync_airflow.causes import untold_causes
+
+        for cause in untold_causes(context, partner=self.partner):
+            alert = self._alert_of(cause, context)
+            self.log.error("%s", alert.text)
+            self._post(alert)
+
+    def _alert_of(self, cause: Cause, context: Context) -> Alert:
+        from partner_sync.catalogue import entry
+
+        ti, found = context["ti"], entry(cause.code)
+        return Alert(
+            text=self._text(cause, context.get("exception")),
+            partner=self.partner,
+            organizations=tuple(code for code in cause.organizations if code),
+            step=cause.step,
+            code=cause.code,
+            owner=found.owner,
+            severity=found.severity,
+            channel=self.alert,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+        )
+
+    def _text(self, cause: Cause, error: object) -> str:
+        from partner_sync.incidents import message
+
+        japanese, english = self.names or (None, None)
+        parts = [message(cause, "ja", partner_name=japanese), message(cause, "en", partner_name=english)]
+        if isinstance(error, PartnerSyncError) and not isinstance(error, OrganizationsStoppedError):
+            # Our own errors carry no value of a record: near matches, problems with their lines and the like.
+            parts.append(str(error))
+        return "\n\n".join(parts)
+
+    def _post(self, alert: Alert) -> None:
+        import httpx
+
+        from partner_sync_airflow.hooks.lookup import find_connection
+
+        connection = find_connection(CONNECTION_ID)
+        if connection is None or not connection.host:
+            return
+        body: dict[str, Any] = asdict(alert)
+        try:
+            answer = httpx.post(
+                connection.host, json=body, timeout=_TIMEOUT_SECONDS, headers=_headers(connection.password)
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self.log.warning("The alert was not sent: %s.", type(error).__name__)
+            return
+        if not answer.is_success:
+            self.log.warning("The alert was not sent: its receiver answered %s.", answer.status_code)
+
+
+def _headers(password: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {password}"} if password else {}

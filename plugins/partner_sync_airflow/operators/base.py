@@ -1,0 +1,123 @@
+"""What every operator of ours does: errors that are safe to log, a run key, waiting without a worker."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.context import Context
+
+from partner_sync.partners.model import Partner
+from partner_sync_airflow.cut_chain import CutChain
+from partner_sync_airflow.partner_files import partner_named
+
+if TYPE_CHECKING:
+    from partner_sync.steps.organizations import Doors, Patience, Waiting
+    from partner_sync.steps.outcomes import RunName
+
+#: How long after its start a run stops waiting for limits and lost answers, and says so.
+LONGEST_WAIT = timedelta(hours=12)
+_LONGEST_RUN_KEY = 200
+
+
+class PartnerSyncOperator(BaseOperator):
+    """A step for one partner. Subclasses say what to do in ``work``.
+
+    :param partner: the partner's slug; its file is read when the task runs.
+    """
+
+    ui_color = "#e8f2ee"
+
+    def __init__(self, *, partner: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.partner = partner
+
+    def execute(self, context: Context) -> Any:
+        """Do the work; nothing but our own errors and Airflow's leaves (design, rule 15)."""
+        with CutChain():
+            return self.work(context)
+
+    def work(self, context: Context) -> Any:
+        """The step itself; returns our own codes and counts only."""
+        raise NotImplementedError
+
+    def partner_file(self) -> Partner:
+        """The partner as its file says now; raises PartnerFileError."""
+        return partner_named(self.partner)
+
+
+class WaitingOperator(PartnerSyncOperator):
+    """A step over a share of the organizations, which waits in the triggerer instead of in a worker.
+
+    :param shard: organization codes.
+    """
+
+    def __init__(self, *, shard: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shard = shard
+
+    def work(self, context: Context) -> None:
+        self.step(context, list(self.shard))
+
+    def step(self, context: Context, organizations: list[str]) -> None:
+        """Do the step for these organizations, or defer for those that have to wait."""
+        waiting = self.run_step(context, organizations)
+        if waiting is not None:
+            self.wait(waiting)
+
+    def run_step(self, context: Context, organizations: list[str]) -> Waiting | None:
+        """The step in the core."""
+        raise NotImplementedError
+
+    def resume(self, context: Context, event: Any = None, *, organizations: list[str]) -> None:
+        """Go on with those that had to wait; a resumed task has not used a retry."""
+        with CutChain():
+            self.step(context, organizations)
+
+    def wait(self, waiting: Waiting) -> NoReturn:
+        """Give the worker back until the moment that the ledger, or a lost answer's settle time, names."""
+        from partner_sync_airflow.triggers import WaitTrigger
+
+        codes = list(waiting.organizations)
+        waits_for = f"{self.partner}: {', '.join(codes[:20])}{' ...' if len(codes) > 20 else ''}"
+        self.log.info("Waiting until %s for the limits or answers of %s.", waiting.retry_at.isoformat(), waits_for)
+        trigger = WaitTrigger(waiting.retry_at, waits_for=waits_for)
+        self.defer(trigger=trigger, method_name="resume", kwargs={"organizations": codes})
+
+
+def run_key(context: Context) -> str:
+    """The run's own key in the database: the same for all its tasks and tries, and of bounded length."""
+    key = f"{context['dag'].dag_id}/{context['run_id']}"
+    if len(key) <= _LONGEST_RUN_KEY:
+        return key
+    return f"{key[: _LONGEST_RUN_KEY - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def run_name(context: Context) -> RunName:
+    """Which run this is, as the outcomes name it; DAG ids are ``<partner>__<kind>``."""
+    from partner_sync.steps.outcomes import RunName
+
+    partner, _, kind = context["dag"].dag_id.partition("__")
+    return RunName(partner=partner, run_key=run_key(context), dag=kind)
+
+
+def patience_of(context: Context) -> Patience:
+    """How long this run's steps go on, and whether this is a task's last try."""
+    from partner_sync.steps.organizations import Patience
+
+    ti = context["ti"]
+    started_at = context["dag_run"].start_date or datetime.now(UTC)
+    return Patience(until_at=started_at + LONGEST_WAIT, last_try=ti.try_number > ti.max_tries)
+
+
+def doors() -> Doors:
+    """The ways to the database and to partners, by Airflow's connections."""
+    from partner_sync.steps.organizations import Doors
+    from partner_sync_airflow.hooks.database import SyncDatabaseHook
+    from partner_sync_airflow.hooks.partner import PartnerHook
+
+    return Doors(
+        connect=lambda writer: SyncDatabaseHook(writer).get_conn(), access=lambda link: PartnerHook(link).get_conn()
+    )

@@ -1,0 +1,34 @@
+"""Where the partner files lie, as Airflow's processes see them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from partner_sync.errors import ConfigError, PartnerFileError
+from partner_sync.partners.loader import Directory, load_partners
+from partner_sync.partners.model import Partner
+
+FOLDER_VARIABLE = "PARTNER_SYNC_PARTNERS"
+_COMMITTED = Path(__file__).resolve().parents[2] / "include" / "partners"
+
+
+def partners_folder() -> Path:
+    """The folder of the partner files: the committed one, or the one that PARTNER_SYNC_PARTNERS names."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else _COMMITTED
+
+
+def directory() -> Directory:
+    """All partners, read anew: a task sees the file as it stands now."""
+    return load_partners(partners_folder())
+
+
+def partner_named(slug: str) -> Partner:
+    """The partner of a task; raises PartnerFileError when its file has been broken since the DAG was read."""
+    found = directory()
+    if slug in found.broken:
+        raise PartnerFileError(partner=slug, problems="\n".join(map(str, found.broken[slug])))
+    if slug not in found.partners:
+        raise ConfigError(problem=f"There is no partner file {slug}.yaml any more.")
+    return found.partners[slug]

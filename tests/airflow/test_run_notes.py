@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
+
+CONTEXT = {"dag": SimpleNamespace(dag_id="honoka__schedule_push"), "run_id": "manual__2026-11-20T09:00:00+00:00"}
+RUN = "/api/v2/dags/honoka__schedule_push/dagRuns/manual__2026-11-20T09%3A00%3A00%2B00%3A00"
+
+
+@pytest.fixture
+def api(receiver, put_connection):
+    put_connection("partner_sync_api", conn_type="http", host=receiver.url, login="partner-sync", password="secret")
+    receiver.answers["/auth/token"] = (201, {"access_token": "a-token"})
+    return receiver
+
+
+def test_a_note_is_written_with_a_token_to_this_run_and_to_nothing_else_of_it(api):
+    assert write_note(CONTEXT, "週 48")
+    (_, _, _, login), (method, path, headers, body) = api.received
+    assert login == {"username": "partner-sync", "password": "secret"}
+    assert (method, path) == ("PATCH", f"{RUN}?update_mask=note")
+    assert (headers["Authorization"], body) == ("Bearer a-token", {"note": "週 48"})
+
+
+@pytest.mark.parametrize(("path", "status"), [("/auth/token", 401), (RUN, 500)])
+def test_a_note_that_airflow_refuses_fails_nothing(api, path, status):
+    api.answers[path] = (status, {})
+    assert write_note(CONTEXT, "x") is False
+
+
+def test_a_note_without_a_connection_fails_nothing():
+    assert write_note(CONTEXT, "x") is False
+
+
+def test_a_note_to_an_airflow_that_is_away_fails_nothing(put_connection):
+    put_connection("partner_sync_api", conn_type="http", host="http://127.0.0.1:1", login="x", password="y")
+    assert write_note(CONTEXT, "x") is False
+
+
+def test_a_long_note_is_cut_at_a_line_to_what_airflow_takes():
+    note = shortened("\n".join(f"organization {n}: 1 stopped" for n in range(200)))
+    assert len(note) <= LONGEST_NOTE
+    assert note.splitlines()[-2].endswith("1 stopped")
+    assert "log" in note.splitlines()[-1]

@@ -1,0 +1,153 @@
+"""What must hold for every DAG of the project."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from airflow_for_tests import ROOT
+from partner_sync.partners.loader import load_partners
+
+DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
+LOOPS = [file for file in DAG_FILES if "dags_of" in file.read_text(encoding="utf-8")]
+COMMITTED = load_partners(ROOT / "include" / "partners").partners
+
+
+@pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.name)
+def test_a_dag_file_has_at_most_40_lines(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 40
+
+
+@pytest.mark.parametrize("file", LOOPS, ids=lambda file: file.name)
+def test_a_loop_over_partners_asks_which_dag_is_wanted_before_it_builds_any(file):
+    assert "get_parsing_context()" in file.read_text(encoding="utf-8")
+
+
+def test_airflow_reads_the_dag_folder_without_errors_or_warnings(committed):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True)
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    kinds = ("master_sync", "schedule_push", "live_push")
+    assert set(bag.dags) >= {f"{slug}__{kind}" for slug in COMMITTED for kind in kinds}
+
+
+def test_every_dag_survives_serialization(committed, read_dags):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    for dag in read_dags().values():
+        back = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+        assert set(back.task_dict) == set(dag.task_dict)
+
+
+def test_every_dag_is_tagged_with_its_partner_and_its_kind_of_work(committed, read_dags):
+    for dag_id, dag in read_dags().items():
+        slug, _, kind = dag_id.partition("__")
+        assert {slug, kind} < dag.tags
+        assert dag.tags & {"master", "schedule"}
+
+
+def test_every_dag_runs_at_tokyo_time_without_catching_up(committed, read_dags):
+    for dag in read_dags().values():
+        assert dag.catchup is False
+        assert str(dag.timetable.timezone) == "Asia/Tokyo"
+
+
+def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
+    for dag_id, dag in read_dags().items():
+        slug = dag_id.partition("__")[0]
+        pools = {task_id: task.pool for task_id, task in dag.task_dict.items()}
+        assert {task_id for task_id, pool in pools.items() if pool == slug} == set(pools) & {"extract", "push"}
+
+
+def test_every_task_has_the_owner_the_alert_and_the_retry_policy_of_its_partner(committed, read_dags):
+    from partner_sync_airflow.notifications import PartnerSyncNotifier
+    from partner_sync_airflow.retry_policy import PartnerSyncRetryPolicy
+
+    for dag_id, dag in read_dags().items():
+        partner = COMMITTED[dag_id.partition("__")[0]]
+        for task in dag.tasks:
+            [callback] = task.on_failure_callback
+            assert task.owner == partner.owner.team
+            assert isinstance(callback, PartnerSyncNotifier)
+            assert (callback.partner, callback.alert) == (partner.slug, partner.owner.alert)
+            assert isinstance(task.retry_policy, PartnerSyncRetryPolicy)
+
+
+def test_the_steps_of_a_master_sync_follow_each_other_and_end_in_a_conclusion(committed, read_dags):
+    for dag_id, dag in read_dags("master_sync").items():
+        assert [task.task_id for task in dag.topological_sort()] == [
+            "resolve",
+            "extract",
+            "validate",
+            "merge",
+            "conclude",
+        ], dag_id
+        assert [task.task_id for task in dag.leaves] == ["conclude"]
+
+
+def test_a_conclusion_comes_whatever_happened_before_and_is_never_tried_again(committed, read_dags):
+    dags = read_dags("master_sync", "schedule_push").values()
+    concluded = [dag.task_dict["conclude"] for dag in dags]
+    assert {(task.trigger_rule.value, task.retries) for task in concluded} == {("all_done", 0)}
+
+
+def test_a_live_push_is_one_task_each_minute_that_never_overlaps_and_is_never_tried_again(committed, read_dags):
+    for dag in read_dags("live_push").values():
+        [task] = dag.tasks
+        assert (dag.timetable.expression, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+
+
+def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
+    mapped = Counter(task.task_id for dag in read_dags().values() for task in dag.tasks if task.is_mapped)
+    assert set(mapped) == {"extract", "push"}
+
+
+def test_a_task_that_is_about_to_run_builds_its_own_dag_only(committed, read_dags, monkeypatch):
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "tsubaki__master_sync")
+    assert list(read_dags()) == ["tsubaki__master_sync"]
+
+
+def test_the_form_of_a_push_offers_a_date_for_the_week_and_a_dry_run(committed, read_dags):
+    params = read_dags("schedule_push")["honoka__schedule_push"].params
+    week = params.get_param("week").schema
+    assert (week["format"], bool(week["title"] and week["section"])) == ("date", True)
+    assert params.get_param("dry_run").schema["type"] == "boolean"
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "week 48"])
+def test_a_week_that_is_no_date_is_refused_when_the_run_is_started(committed, read_dags, day):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = read_dags("schedule_push")["honoka__schedule_push"].params
+    with pytest.raises(ParamValidationError):
+        params["week"] = day
+
+
+def test_reading_the_dag_folder_imports_nothing_heavy(committed):
+    program = (
+        "import runpy, sys\n"
+        "from airflow.sdk import DAG, BaseOperator, Param\n"
+        "before = set(sys.modules)\n"
+        "for kind in ('master_sync', 'schedule_push', 'live_push'):\n"
+        "    runpy.run_path(f'dags/{kind}.py')\n"
+        "heavy = {'great_expectations', 'pandas', 'numpy', 'psycopg', 'sqlalchemy', 'requests', 'orjson'}\n"
+        "print(sorted(heavy & (set(sys.modules) - before)))"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'include'}:{ROOT / 'plugins'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_airflow_does_not_run_our_package_as_plugins():
+    from airflow.sdk._shared.module_loading import find_path_from_directory
+
+    found = list(find_path_from_directory(str(ROOT / "plugins"), ".airflowignore", "glob"))
+    assert not [path for path in found if "partner_sync_airflow" in str(path)]

@@ -1,0 +1,52 @@
+"""One live Airflow with two practice partners for the session; the story of the demo has been played on it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from live_stack import temporary_installation
+from partner_sync.weeks import Week
+from stack.airflow_api import AirflowApi
+from stack.demo import prepare
+from stack.demo_story import Told, tell
+from stack.installation import Installation
+from stack.practice import PracticePartner
+
+
+@dataclass(frozen=True)
+class Live:
+    """The running stack, and what the story came to."""
+
+    installation: Installation
+    api: AirflowApi
+    partners: dict[str, PracticePartner]
+    told: Told
+
+    @property
+    def week(self) -> Week:
+        return self.told.week
+
+    def rows(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Look at everything, as the database's admin."""
+        from partner_sync.database import connect
+
+        with connect(self.installation.cluster.url("partner_sync")) as admin:
+            return admin.execute(query, values).fetchall()  # type: ignore[call-overload]
+
+    def practice_visits(self, partner: str, organization: str) -> dict[str, dict[str, Any]]:
+        """What the practice partner holds, counted by itself, by our visit id."""
+        visits = self.partners[partner].control("GET", "visits")["visits"]
+        mine = [visit for visit in visits if visit["organization"] == organization]
+        return {visit["body"].get("external_id") or visit["key"]: visit["body"] for visit in mine}
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    with temporary_installation() as installation:
+        partners = prepare(installation)
+        with installation.api() as api:
+            yield Live(installation, api, partners, tell(installation, api))

@@ -1,0 +1,117 @@
+"""Links: who is joined to whom, one master for each entity, and what people type."""
+
+from __future__ import annotations
+
+import pytest
+
+from partner_sync.errors import ConfigError, NotLinkedError, SecondMasterError, UnknownOrganizationError
+from partner_sync.links import Link, linked_organizations
+from partner_sync.onboarding import add_link, add_organization, join_key
+from postgres_server import Database
+
+
+def link(partner: str, organization: str, **changes: object) -> Link:
+    facts: dict[str, object] = {
+        "partner": partner,
+        "organization": organization,
+        "connection_id": f"partner_{partner}__{organization}",
+        "directions": ("master", "schedule"),
+        "master_of": ("patient",),
+    }
+    return Link(**(facts | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def onboarding(database: Database):
+    conn = database.connect("onboarding")
+    for code in ("sakura-care", "sakura-home", "momiji-care"):
+        add_organization(conn, code=code, name=code)
+    return conn
+
+
+def test_a_link_makes_the_partners_staging_partitions(database: Database, onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    found = database.admin().execute("select to_regclass('staging.patient__aoba') as found").fetchone()
+    assert found["found"] is not None
+
+
+def test_a_second_master_is_refused_and_names_the_first(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    with pytest.raises(SecondMasterError, match="aoba is"):
+        add_link(onboarding, link("midori", "sakura-care"))
+    assert linked_organizations(onboarding, partner="midori", direction="master") == ()
+
+
+def test_another_partner_can_be_the_master_after_the_first_gave_it_up(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    add_link(onboarding, link("aoba", "sakura-care", master_of=()))
+    add_link(onboarding, link("midori", "sakura-care"))
+    assert linked_organizations(onboarding, partner="midori", direction="master")[0].master_of == ("patient",)
+
+
+def test_two_partners_can_each_be_the_master_of_another_entity(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care", master_of=("office", "practitioner")))
+    add_link(onboarding, link("midori", "sakura-care", master_of=("patient",)))
+    assert linked_organizations(onboarding, partner="aoba", direction="master")[0].master_of == (
+        "office",
+        "practitioner",
+    )
+
+
+def test_a_link_that_reads_nothing_cannot_be_a_master(onboarding) -> None:
+    with pytest.raises(ConfigError, match="does not read master data"):
+        add_link(onboarding, link("aoba", "sakura-care", directions=("schedule",)))
+
+
+def test_adding_a_link_again_changes_what_it_says(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    add_link(onboarding, link("aoba", "sakura-care", release_mode="weekly"))
+    links = linked_organizations(onboarding, partner="aoba", direction="schedule")
+    assert [one.release_mode for one in links] == ["weekly"]
+
+
+def test_a_disabled_link_takes_part_in_nothing(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care", enabled=False))
+    assert linked_organizations(onboarding, partner="aoba", direction="master") == ()
+
+
+def test_an_unknown_code_is_answered_with_near_ones(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    with pytest.raises(UnknownOrganizationError, match="Did you mean sakura-care or sakura-home"):
+        linked_organizations(onboarding, partner="aoba", direction="master", codes=["sakura-car"])
+
+
+def test_an_organization_that_is_known_but_not_linked_is_named(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    with pytest.raises(NotLinkedError, match="momiji-care has no enabled link to aoba"):
+        linked_organizations(onboarding, partner="aoba", direction="master", codes=["sakura-care", "momiji-care"])
+
+
+def test_typed_codes_are_trimmed_and_counted_once(onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    found = linked_organizations(
+        onboarding, partner="aoba", direction="master", codes=[" sakura-care ", "sakura-care", ""]
+    )
+    assert [one.organization for one in found] == ["sakura-care"]
+
+
+def test_a_key_that_a_person_joined_counts_before_the_crosswalk(database: Database, onboarding) -> None:
+    add_link(onboarding, link("aoba", "sakura-care"))
+    merge = database.connect("merge")
+    merge.execute("insert into canonical.patient (id, organization) values (1, 'sakura-care')")
+    merge.execute(
+        "insert into canonical.crosswalk"
+        " (partner, organization, entity, source_key, canonical_id, mastered, first_run_key)"
+        " values ('aoba', 'sakura-care', 'patient', 'P-1', 1, true, 'run')"
+    )
+    for key in ("P-8", "P-9"):
+        join_key(
+            onboarding,
+            link=link("aoba", "sakura-care"),
+            entity="patient",
+            canonical_id=1,
+            source_key=key,
+            joined_by="p",
+        )
+    rows = onboarding.execute("select source_key from canonical.partner_key").fetchall()
+    assert [row["source_key"] for row in rows] == ["P-9"]
