@@ -44,26 +44,25 @@ where (partner, organization, entity) = (%(partner)s, %(organization)s, %(entity
 -- name: mint
 -- An id for each key that has none: the one that a person has joined it to, else a new one, in the order of the keys.
 with accepted as materialized (
-    select source_key
+    select partner, organization, source_key
     from {accepted}
     where (partner, organization, run_key) = (%(partner)s, %(organization)s, %(run_key)s) and not deleted
+), joined_by_a_person as (
+    select k.source_key, k.canonical_id
+    from canonical.key_map k
+    where (k.partner, k.organization, k.entity) = (%(partner)s, %(organization)s, %(entity)s)
+        and not exists (
+            select from canonical.crosswalk taken
+            where (taken.partner, taken.organization, taken.entity, taken.canonical_id)
+                = (k.partner, k.organization, k.entity, k.canonical_id))
 ), minted as (
     insert into canonical.crosswalk (partner, organization, entity, source_key, canonical_id, mastered, first_run_key)
-    select %(partner)s, %(organization)s, %(entity)s, n.source_key,
-        coalesce(
-            (select k.canonical_id
-             from canonical.key_map k
-             where (k.partner, k.organization, k.entity, k.source_key)
-                 = (%(partner)s, %(organization)s, %(entity)s, n.source_key)
-               and not exists (
-                   select from canonical.crosswalk taken
-                   where taken.canonical_id = k.canonical_id
-                     and (taken.partner, taken.organization, taken.entity) = (k.partner, k.organization, k.entity))),
-            nextval('canonical.id_seq')),
-        true, %(run_key)s
+    select n.partner, n.organization, %(entity)s, n.source_key,
+        coalesce(n.canonical_id, nextval('canonical.id_seq')), true, %(run_key)s
     from (
-        select a.source_key
+        select a.partner, a.organization, a.source_key, j.canonical_id
         from accepted a
+        left join joined_by_a_person j using (source_key)
         where not exists (
             select from canonical.crosswalk x
             where (x.partner, x.organization, x.entity, x.source_key)

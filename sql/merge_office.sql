@@ -5,7 +5,7 @@
 with done as (
     merge into canonical.office as c
     using (
-        select x.canonical_id as id,
+        select x.canonical_id as id, a.organization,
             a.office_number, a.name, a.kana, a.postal_code, a.address, a.phone, coalesce(a.active, true) as active,
             a.extra
         from quality.accepted_office a
@@ -27,7 +27,7 @@ with done as (
     when not matched then insert (
         id, organization, office_number, name, kana, postal_code, address, phone, active, extra
     ) values (
-        s.id, %(organization)s, s.office_number, s.name, s.kana, s.postal_code, s.address, s.phone, s.active, s.extra
+        s.id, s.organization, s.office_number, s.name, s.kana, s.postal_code, s.address, s.phone, s.active, s.extra
     )
     returning merge_action() as action
 )

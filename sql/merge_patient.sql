@@ -5,7 +5,7 @@
 with done as (
     merge into canonical.patient as c
     using (
-        select x.canonical_id as id,
+        select x.canonical_id as id, a.organization,
             coalesce(k.canonical_id, o.canonical_id) as office_id, a.family_name, a.given_name, a.family_kana,
             a.given_kana, a.birth_date, a.gender, a.postal_code, a.prefecture, a.city, a.street, a.phone,
             a.insurer_number, a.insured_number, a.care_level, a.valid_from, a.valid_to,
@@ -42,7 +42,7 @@ with done as (
         postal_code, prefecture, city, street, phone, insurer_number, insured_number, care_level, valid_from,
         valid_to, active, extra
     ) values (
-        s.id, %(organization)s, s.office_id, s.family_name, s.given_name, s.family_kana, s.given_kana, s.birth_date,
+        s.id, s.organization, s.office_id, s.family_name, s.given_name, s.family_kana, s.given_kana, s.birth_date,
         s.gender, s.postal_code, s.prefecture, s.city, s.street, s.phone, s.insurer_number, s.insured_number,
         s.care_level, s.valid_from, s.valid_to, s.active, s.extra
     )

@@ -5,7 +5,7 @@
 with done as (
     merge into canonical.practitioner as c
     using (
-        select x.canonical_id as id,
+        select x.canonical_id as id, a.organization,
             coalesce(k.canonical_id, o.canonical_id) as office_id, a.family_name, a.given_name, a.family_kana,
             a.given_kana, a.role, a.license_number, a.valid_from, a.valid_to, coalesce(a.active, true) as active,
             a.extra
@@ -35,7 +35,7 @@ with done as (
         id, organization, office_id, family_name, given_name, family_kana, given_kana, role, license_number,
         valid_from, valid_to, active, extra
     ) values (
-        s.id, %(organization)s, s.office_id, s.family_name, s.given_name, s.family_kana, s.given_kana, s.role,
+        s.id, s.organization, s.office_id, s.family_name, s.given_name, s.family_kana, s.given_kana, s.role,
         s.license_number, s.valid_from, s.valid_to, s.active, s.extra
     )
     returning merge_action() as action

@@ -36,17 +36,20 @@ where %(leave_open)s = 0 or o.office_id not in (
     select id from canonical.office where organization = %(organization)s order by id desc limit %(leave_open)s);
 
 -- name: edit_visits
--- Later changes of a planned week: one visit is moved by an hour, one gets a note, one is cancelled.
+-- Later changes of a planned week: one visit is moved by half an hour (back the next time), one gets a note, one is
+-- cancelled.
 with chosen as (
-    select v.*, row_number() over (order by v.visit_id) as n
+    select v.*, row_number() over (order by v.visit_id) as n,
+        case extract(minute from v.start_at) when 0 then interval '30 minutes' else interval '-30 minutes' end as shift
     from schedule.visit v
     join schedule.week_finalized f on f.office_id = v.office_id and f.week = schedule.week_of(v.start_at)
     where v.organization = %(organization)s and schedule.week_of(v.start_at) = %(week)s and v.status = 'planned'
     order by v.visit_id limit 3
 )
-select coalesce(schedule.apply(jsonb_build_object('visits', jsonb_agg(to_jsonb(c) - 'n' || jsonb_build_object(
+select coalesce(schedule.apply(jsonb_build_object('visits', jsonb_agg(to_jsonb(c) - array ['n', 'shift'] || jsonb_build_object(
     'revision', c.revision + 1,
-    'start_at', case n when 1 then c.start_at + interval '30 minutes' else c.start_at end,
+    'start_at', case n when 1 then c.start_at + c.shift else c.start_at end,
+    'end_at', case n when 1 then c.end_at + c.shift else c.end_at end,
     'note', case n when 2 then 'key at the desk' else c.note end,
     'status', case n when 3 then 'cancelled' else c.status end)))), 0) as changed
 from chosen c;

@@ -54,12 +54,14 @@ class ScriptedServer:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
+            """Hands every call to the script."""
+
             protocol_version = "HTTP/1.1"
 
             def _serve(self) -> None:
                 outer.serve(self)
 
-            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
+            do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815  # the names that http.server calls
 
             def log_message(self, *_values: object) -> None:
                 """Nothing: tests read ``came``."""

@@ -1,7 +1,7 @@
 """Grants from the shared ledger: no call leaves without one (design, rules 7, 8 and 10).
 
-The rules are in sql/migrations/0007_limiter.sql. ``acquire`` takes grants, ``pause`` narrows them at once,
-``LedgerGate`` and ``PrepaidGate`` are the two doors through which a kind's calls pass.
+The rules are in sql/migrations (0007_limiter.sql, 0008_grants.sql). ``acquire`` takes grants, ``pause`` narrows them at
+once, ``LedgerGate`` and ``PrepaidGate`` are the two doors through which a kind's calls pass.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import ConfigError, LimitReachedError
-from partner_sync.limits import Limit, Limits, minutes_for
+from partner_sync.limits import Limit, Limits, seconds_for
 from partner_sync.statements import statement
 
 CallClass = Literal["request", "tick", "master"]
@@ -239,5 +239,5 @@ def _heard(scope: str | None, retry_at: datetime | None) -> Heard:
 
 __all__ = [
     "CallClass", "Grant", "Heard", "LedgerGate", "Limit", "Limits", "PrepaidGate", "acquire", "finish_grant",
-    "minutes_for", "pause",
+    "seconds_for", "pause",
 ]  # fmt: skip

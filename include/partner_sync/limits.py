@@ -91,7 +91,7 @@ def limits_of(partner: Partner) -> Limits:
     )
 
 
-def minutes_for(limits: Limits, calls: int, *, start_at: datetime, endpoint: str | None = None) -> float:
+def seconds_for(limits: Limits, calls: int, *, start_at: datetime, endpoint: str | None = None) -> float:
     """How many seconds pass from ``start_at`` until the last of ``calls`` may leave, one organization alone, no call
     granted before. 0.0 when they fit at once.
     """
@@ -112,8 +112,8 @@ def seconds_under(limits: Limits, calls: Mapping[str, int], *, start_at: datetim
     vendor = Limits(
         limits=tuple(limit for limit in limits.limits if limit.scope == "vendor"), jitter_seconds=limits.jitter_seconds
     )
-    together = minutes_for(vendor, sum(calls.values()), start_at=start_at)
-    return max([together, *(minutes_for(limits, count, start_at=start_at) for count in calls.values())])
+    together = seconds_for(vendor, sum(calls.values()), start_at=start_at)
+    return max([together, *(seconds_for(limits, count, start_at=start_at) for count in calls.values())])
 
 
 @dataclass

@@ -58,4 +58,5 @@ def near_matches(code: str, known: Sequence[str]) -> str:
 
 
 def _link(row: dict[str, object]) -> Link:
-    return Link(**{**row, "directions": tuple(row["directions"]), "master_of": tuple(row["master_of"])})  # type: ignore[arg-type]
+    lists = {name: tuple(row[name]) for name in ("directions", "master_of")}  # type: ignore[call-overload]  # arrays
+    return Link(**{**row, **lists})  # type: ignore[arg-type]  # the table checks the words

@@ -20,7 +20,9 @@ def add_link(conn: Connection, link: Link) -> None:
     Raises SecondMasterError when another partner is already the master of one of its entities.
     """
     if link.master_of and "master" not in link.directions:
-        problem = f"{link.partner} cannot be the master of {', '.join(link.master_of)}: the link does not read master data."
+        problem = (
+            f"{link.partner} cannot be the master of {', '.join(link.master_of)}: the link does not read master data."
+        )
         raise ConfigError(problem=problem)
     with translated_errors(), conn.transaction():
         conn.execute(statement("links.put_link"), vars(link) | {"directions": list(link.directions)})

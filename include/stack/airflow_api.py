@@ -115,8 +115,8 @@ class AirflowApi:
         self.request("PATCH", path, params={"update_mask": mask}, json=body)
 
     def put_pool(self, name: str, slots: int) -> None:
-        """Make the pool, or set its slots; a deferred task keeps its slot (it still stands for calls to come)."""
-        self._put("pools", name, {"name": name, "slots": slots, "include_deferred": True})
+        """Make the pool, or set its slots. A deferred task leaves its slot: two waiting pushes must not block the tick."""
+        self._put("pools", name, {"name": name, "slots": slots, "include_deferred": False})
 
     def dag_ids(self) -> list[str]:
         return [dag["dag_id"] for dag in self.request("GET", "dags", params={"limit": 1000})["dags"]]

@@ -12,7 +12,7 @@ def complaint(version: tuple[int, ...]) -> str | None:
     if version[:2] == WANTED:
         return None
     # No f-string: older Pythons than 3.6 must be able to read this file.
-    return "Python %d.%d is needed; this is Python %d.%d." % (*WANTED, *version[:2])  # noqa: UP031
+    return "Python %d.%d is needed; this is Python %d.%d." % (*WANTED, *version[:2])  # noqa: UP031  # an old Python must be able to run this
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ grant usage on schema sync to sync_extract, sync_validate, sync_merge, sync_onbo
 grant usage on schema quality to sync_validate, sync_merge, sync_run;
 
 -- A code is written by people in forms and stands in logs: no spaces, no capital letters.
-create domain sync.code as text check (value ~ '^[a-z0-9][a-z0-9_-]{0,62}$');
+-- The length stands apart: with {0,62} in the pattern the check takes ten times as long, on two columns of every row.
+create domain sync.code as text check (length(value) <= 63 and value ~ '^[a-z0-9][a-z0-9_-]*$');
 create domain sync.week as date check (extract(isodow from value) = 1);
 
 create table sync.organization (

@@ -1,3 +1,5 @@
+"""What a person fills into a DAG's form, and what the core is then asked to do."""
+
 from __future__ import annotations
 
 from datetime import datetime

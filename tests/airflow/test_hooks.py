@@ -1,3 +1,5 @@
+"""Hooks against a real PostgreSQL: the right login, only the extras that are allowed, no password in an error."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,6 +8,7 @@ from partner_sync.database import connect
 from partner_sync.errors import ConfigError, DatabaseAwayError
 from partner_sync.links import Link
 from partner_sync_airflow.hooks.database import SyncDatabaseHook
+from partner_sync_airflow.hooks.lookup import ConnectionsUnreadableError
 from partner_sync_airflow.hooks.partner import PartnerHook
 
 LINK = Link(partner="honoka", organization="sakura", connection_id="honoka_sakura", directions=("master",))
@@ -25,9 +28,14 @@ def test_a_database_hook_opens_the_sync_database_as_its_writer(database, put_con
         assert conn.autocommit
 
 
-def test_a_writer_without_a_connection_is_a_setting_that_is_missing():
-    with pytest.raises(ConfigError, match="sync_merge"):
+def test_a_writers_connection_that_cannot_be_read_is_tried_again():
+    with pytest.raises(ConnectionsUnreadableError, match="sync_merge"):
         SyncDatabaseHook("merge").get_conn()
+
+
+def test_when_airflow_hands_out_no_connection_a_link_is_not_blamed():
+    with pytest.raises(ConnectionsUnreadableError, match="honoka_sakura"):
+        PartnerHook(LINK).get_conn()
 
 
 def test_a_wrong_password_is_an_error_that_names_no_password(database, put_connection):
@@ -82,6 +90,7 @@ def test_a_connection_in_airflows_own_form_gives_the_same_address(put_connection
 
 @pytest.mark.parametrize("values", [None, {"conn_type": "http", "password": "key"}], ids=["no connection", "no host"])
 def test_a_link_whose_connection_cannot_be_used_is_named(put_connection, values):
+    put_connection("sync_run", conn_type="postgres", host="127.0.0.1")
     if values:
         put_connection("honoka_sakura", **values)
     with pytest.raises(ConfigError, match="honoka_sakura"):

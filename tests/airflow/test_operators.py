@@ -60,6 +60,8 @@ def linked(database, put_connection, practice, tmp_path, monkeypatch):
 
 
 class Dag(SimpleNamespace):
+    """As much of a DAG as an operator asks for."""
+
     def topological_sort(self):
         return [SimpleNamespace(task_id=task) for task in self.tasks]
 

@@ -1,3 +1,5 @@
+"""Which errors Airflow tries again, when, and which it fails at once."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,5 @@
+"""Run notes over real HTTP: what is sent to Airflow, and that no failure of it fails the run."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace

@@ -1,3 +1,5 @@
+"""The trigger that waits: serialized, brought back, fired; driven by hand."""
+
 from __future__ import annotations
 
 import asyncio
@@ -39,4 +41,4 @@ def test_a_trigger_wants_an_aware_moment():
     from partner_sync_airflow.triggers import WaitTrigger
 
     with pytest.raises(ValueError, match="naive"):
-        WaitTrigger(datetime(2026, 11, 20), waits_for="x")  # noqa: DTZ001
+        WaitTrigger(datetime(2026, 11, 20), waits_for="x")  # noqa: DTZ001  # naive on purpose

@@ -18,6 +18,8 @@ FRIDAY_EVENING = datetime(2026, 11, 20, 18, tzinfo=TOKYO)
 
 @dataclass
 class Run:
+    """As much of a DAG run as decides which week is meant."""
+
     run_type: str
     logical_date: datetime | None = FRIDAY_EVENING
     run_after: datetime = FRIDAY_EVENING

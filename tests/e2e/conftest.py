@@ -35,7 +35,7 @@ class Live:
         from partner_sync.database import connect
 
         with connect(self.installation.cluster.url("partner_sync")) as admin:
-            return admin.execute(query, values).fetchall()  # type: ignore[call-overload]
+            return admin.execute(query, values).fetchall()  # type: ignore[call-overload]  # the statement is a plain str in tests
 
     def practice_visits(self, partner: str, organization: str) -> dict[str, dict[str, Any]]:
         """What the practice partner holds, counted by itself, by our visit id."""

@@ -67,7 +67,7 @@ def make_product(database: Database, *, organization: str = "sakura", base: int 
         connection_id=f"partner_{PARTNER}__{organization}",
         directions=("master", "schedule"),
         master_of=("office", "practitioner", "patient"),
-        release_mode=mode,  # type: ignore[arg-type]
+        release_mode=mode,  # type: ignore[arg-type]  # a plain str in tests
     )
     add_link(onboarding, link)
     merge = database.connect("merge")

@@ -29,7 +29,7 @@ def release(product: Product, week: Week = WEEK, mode: str = "changes", run: str
         partner=PARTNER,
         organizations=[product.organization],
         week=week,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,  # type: ignore[arg-type]  # a plain str in tests
         requested_by="planner-1",
         run_key=run,
     )
@@ -39,7 +39,7 @@ def todo(product: Product) -> list[tuple[str, str, str, int, int]]:
     rows = product.database.admin().execute(
         "select visit_id, week::text, action, version, generation from sync.todo order by 1, 2, 3"
     )
-    return [tuple(row.values()) for row in rows]  # type: ignore[misc]
+    return [tuple(row.values()) for row in rows]  # type: ignore[misc]  # rows are dicts
 
 
 def accept(product: Product, visit_id: str) -> None:

@@ -116,6 +116,8 @@ def test_two_tasks_on_one_slice_never_double_its_rows(bed: MasterBed, database: 
     pages = [[patient("P-1")], [patient("P-2")], [patient("P-3")]]
 
     class Meanwhile(ListedPartner):
+        """Another extract of the same slice begins while the second page is read."""
+
         def pages(self, *args, **values):
             for page in super().pages(*args, **values):
                 if page.number == 2:

@@ -140,7 +140,7 @@ def test_a_window_counts_a_grant_from_when_its_last_call_can_leave(ledger: TestL
 
 @pytest.mark.parametrize(("counts", "retry_seconds"), [("sliding_window", 62), ("token_bucket", 17), ("spaced", 17)])
 def test_a_finished_grant_counts_from_its_end(ledger: TestLedger, counts: str, retry_seconds: float) -> None:
-    limit = Limit(scope="vendor", requests=4, per_seconds=60, counts=counts)  # type: ignore[arg-type]
+    limit = Limit(scope="vendor", requests=4, per_seconds=60, counts=counts)  # type: ignore[arg-type]  # parametrized
     limits = Limits(limits=(limit,), jitter_seconds=0.0, grant_ttl_seconds=10.0)
     grant = ledger.ask(limits, 4, at=START)
     ledger.at(after(2))

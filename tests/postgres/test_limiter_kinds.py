@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partner_sync.limiter import Limit, Limits, minutes_for
+from partner_sync.limiter import Limit, Limits, seconds_for
 from partner_sync.limits import fixed_window
 from postgres.limiter_clock import START, TestLedger, after
 from postgres_server import Database
@@ -131,7 +131,7 @@ def test_the_plan_says_when_the_last_call_leaves(
         grant = ledger.ask(policy, left, at=at)
         left -= grant.count
         at = grant.retry_at or at
-    assert after(minutes_for(policy, calls, start_at=START)) == at
+    assert after(seconds_for(policy, calls, start_at=START)) == at
 
 
 def test_a_daily_window_turns_at_its_anchor_in_its_zone(ledger: TestLedger) -> None:

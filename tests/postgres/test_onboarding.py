@@ -18,7 +18,7 @@ def link(partner: str, organization: str, **changes: object) -> Link:
         "directions": ("master", "schedule"),
         "master_of": ("patient",),
     }
-    return Link(**(facts | changes))  # type: ignore[arg-type]
+    return Link(**(facts | changes))  # type: ignore[arg-type]  # a dict of any facts
 
 
 @pytest.fixture

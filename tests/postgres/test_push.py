@@ -70,7 +70,7 @@ class Pusher:
             partner="honoka",
             organizations=[ORGANIZATION],
             week=WEEK,
-            mode=mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]  # a plain str in tests
             requested_by="planner-1",
             run_key=run,
         )
@@ -279,6 +279,8 @@ def test_a_resend_sends_everything_under_new_keys(pusher: Pusher) -> None:
 
 
 class NoCalls:
+    """A gate that no call may reach."""
+
     def take(self, endpoint: str) -> None:
         raise AssertionError(endpoint)
 

@@ -77,7 +77,7 @@ def test_not_even_the_owner_rewrites_what_happened(database: Database, conn: Con
 
 def test_a_count_that_is_no_number_is_refused(conn: Connection) -> None:
     with pytest.raises(DatabaseRefusedError):
-        say(conn, "ok", inserted="青葉 太郎")  # type: ignore[arg-type]
+        say(conn, "ok", inserted="青葉 太郎")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_one_failed_organization_makes_the_run_fail_and_the_others_are_named_as_done(conn: Connection) -> None:

@@ -26,6 +26,8 @@ class Standing:
 
 
 class Window(Protocol):
+    """A count of calls that says of each whether it fits."""
+
     def take(self) -> Standing:
         """Count one call if it fits."""
 

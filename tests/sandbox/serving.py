@@ -24,7 +24,7 @@ class CuttableProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["practice.transport"] = self.transport  # type: ignore[typeddict-unknown-key]
+        self.scope["practice.transport"] = self.transport  # type: ignore[typeddict-unknown-key]  # ASGI's scope takes keys of the application
 
 
 def listen(host: str, port: int) -> socket.socket:

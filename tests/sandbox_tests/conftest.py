@@ -1,3 +1,5 @@
+"""Both practice partners, each run once for the session and reset for each test."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

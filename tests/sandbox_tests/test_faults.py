@@ -1,3 +1,5 @@
+"""The practice partner's faults do what they say: to the answer, to the connection and to the work."""
+
 from __future__ import annotations
 
 import json

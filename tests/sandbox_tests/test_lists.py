@@ -1,3 +1,5 @@
+"""The practice partner's lists: pages, cursors, changes since a time, and records that are wrong on purpose."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""What the practice partner counts and keeps, over a reset, a restart and a kill."""
+
 from __future__ import annotations
 
 import stat

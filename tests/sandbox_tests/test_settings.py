@@ -1,3 +1,5 @@
+"""The practice partner's settings, its check digits, and that it imports nothing of what it judges."""
+
 from __future__ import annotations
 
 import subprocess

@@ -1,3 +1,5 @@
+"""The practice partner's keys and its limits, counted by its own clock."""
+
 from __future__ import annotations
 
 import time
@@ -94,7 +96,7 @@ def test_refused_calls_do_not_count(honoka: RunningPartner, sakura: httpx.Client
 def test_the_scope_is_said_or_not_as_set(
     honoka: RunningPartner, sakura: httpx.Client, says: str, scopes: set[str | None]
 ) -> None:
-    honoka.limit(0, per_seconds=30, say_scope=says)  # type: ignore[arg-type]
+    honoka.limit(0, per_seconds=30, say_scope=says)  # type: ignore[arg-type]  # parametrized
     answers = [sakura.get("/v1/offices").json()["error"] for _ in range(2)]
     assert {answer.get("scope") for answer in answers} == scopes
 

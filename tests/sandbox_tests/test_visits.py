@@ -1,3 +1,5 @@
+"""How the practice partner takes, changes, replays and reads back visits."""
+
 from __future__ import annotations
 
 import time

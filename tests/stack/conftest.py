@@ -1,3 +1,5 @@
+"""A home in a temporary folder."""
+
 from __future__ import annotations
 
 import tempfile

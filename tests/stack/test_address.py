@@ -1,3 +1,5 @@
+"""One address, and the URLs that libpq, SQLAlchemy and asyncpg want of it."""
+
 from __future__ import annotations
 
 from hypothesis import given

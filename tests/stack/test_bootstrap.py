@@ -1,3 +1,5 @@
+"""Roles and databases made on a bare server, as root and not, and servers that are too old."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""docker-compose.yaml, parsed: the same commands and settings as without containers."""
+
 from __future__ import annotations
 
 import re

@@ -1,3 +1,5 @@
+"""The variables of `make link`: read, refused by name, and the key never shown."""
+
 from __future__ import annotations
 
 import pytest

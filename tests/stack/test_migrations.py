@@ -1,3 +1,5 @@
+"""Migrations are numbered without a gap, are all run, and only go forward."""
+
 from __future__ import annotations
 
 import pytest

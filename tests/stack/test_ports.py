@@ -1,3 +1,5 @@
+"""Ports are chosen free, remembered, and never given twice."""
+
 from __future__ import annotations
 
 import socket

@@ -1,3 +1,5 @@
+"""Where the embedded cluster lies, with and without root, in open and in closed clones."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Another Python than 3.11 is refused in one sentence."""
+
 from __future__ import annotations
 
 import shutil

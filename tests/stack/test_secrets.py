@@ -1,3 +1,5 @@
+"""Secrets are made once, and nobody else can read them."""
+
 from __future__ import annotations
 
 import stat

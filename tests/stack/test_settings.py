@@ -1,3 +1,5 @@
+"""The settings that the servers get, and those that they must not."""
+
 from __future__ import annotations
 
 import json

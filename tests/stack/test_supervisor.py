@@ -1,3 +1,5 @@
+"""The supervisor with real programs: kept up, taken over, and ended without others."""
+
 from __future__ import annotations
 
 import configparser

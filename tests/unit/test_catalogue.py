@@ -47,6 +47,8 @@ def test_every_outcome_has_its_own_entry(code: str) -> None:
 
 @pytest.mark.parametrize("found", entries().values(), ids=lambda found: found.code)
 class TestEachEntry:
+    """What every entry of the catalogue keeps to."""
+
     def test_uses_the_closed_lists(self, found: Entry) -> None:
         assert found.owner in {"user", "partner", "us"}
         assert found.severity in {"critical", "warning", "info"}

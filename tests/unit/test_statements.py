@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from partner_sync.errors import UnknownStatementError
@@ -9,8 +11,8 @@ from partner_sync.statements import SQL_FOLDER, statement, statements_of
 
 
 @pytest.mark.parametrize("path", sorted(SQL_FOLDER.glob("*.sql")), ids=lambda path: path.stem)
-def test_every_statement_says_in_its_first_line_what_it_is_for(path: object) -> None:
-    for name, text in statements_of(path.stem).items():  # type: ignore[attr-defined]
+def test_every_statement_says_in_its_first_line_what_it_is_for(path: Path) -> None:
+    for name, text in statements_of(path.stem).items():
         assert text.startswith("-- "), name
 
 

@@ -12,7 +12,7 @@ from partner_sync.errors import InvalidWeekError
 from partner_sync.weeks import TOKYO, Week
 
 DAYS = st.dates(min_value=date(1900, 1, 8), max_value=date(2199, 12, 1))
-MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # bounds
 
 
 @given(DAYS)
@@ -60,7 +60,7 @@ def test_what_is_no_day_is_refused_with_a_clear_error(text: str) -> None:
 
 def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(InvalidWeekError):
-        Week.of(datetime(2026, 11, 23))  # noqa: DTZ001
+        Week.of(datetime(2026, 11, 23))  # noqa: DTZ001  # naive on purpose
 
 
 def test_a_week_does_not_begin_on_a_tuesday() -> None:

@@ -170,8 +170,10 @@ def _boolean(mapped: InField) -> Converter:
 
 
 def _postal_code(value: Any) -> str | None:
-    if type(value) is str and len(value) == 7 and value.isascii() and value.isdigit():
-        return value
+    if type(value) is str and len(value) <= 8 and value.isascii():
+        plain = value.replace("-", "")
+        if len(plain) == 7 and plain.isdigit():
+            return plain
     text = clean_text(value)
     if text is None:
         return None

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
-from partner_sync.partners.master import Master
+from partner_sync.partners.fields import Entity
+from partner_sync.partners.master import Master, MasterEntity
 from partner_sync.partners.parts import DottedPath, HeaderName, Part, Text, ZoneName, refuse
 from partner_sync.partners.push import Push
 
@@ -131,6 +132,12 @@ class Partner(Part):
         named = [(at, limit.endpoint) for at, limit in enumerate(self.limits) if limit.endpoint is not None]
         refuse([(("limits", at, "endpoint"), text) for at, endpoint in named if endpoint not in self.endpoints])
         return self
+
+    def listing_of(self, entity: Entity) -> MasterEntity:
+        """What the file says about an entity's records; KeyError when it says nothing."""
+        if self.master is None:
+            raise KeyError(entity)
+        return self.master.entities[entity]
 
     @property
     def endpoints(self) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ def _lent(conn: Connection) -> Iterator[sqlalchemy.Engine]:
     from sqlalchemy.pool import StaticPool
 
     class Lent(StaticPool):
+        """A pool of the one connection that was lent."""
+
         def dispose(self) -> None:
             """The library disposes of its engine whenever it is collected; the connection is not its to close."""
 

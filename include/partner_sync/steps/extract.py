@@ -17,7 +17,7 @@ from partner_sync.links import Link, linked_organizations
 from partner_sync.master.extract import extract_slice
 from partner_sync.master.slices import Mode, SliceKey
 from partner_sync.partners.fields import Entity
-from partner_sync.partners.mapping import RecordMapper
+from partner_sync.partners.mapping import compile_entity
 from partner_sync.partners.model import Partner
 from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
@@ -67,7 +67,7 @@ def _read_entities(conn: Connection, kind: PartnerKind, work: ExtractWork, organ
     broken: PartnerSyncError | None = None
     for entity in work.entities:
         key = SliceKey(partner=work.partner.slug, organization=organization, entity=entity, run_key=work.run.run_key)
-        mapper = RecordMapper(entity, work.partner.master.entities[entity])  # type: ignore[union-attr]
+        mapper = compile_entity(work.partner, entity)
         read = extract_slice(conn, key, kind=kind, mapper=mapper, mode=work.mode, since_at=work.since_at)
         counts[entity] = read.records
         if read.state == "incomplete":

@@ -50,7 +50,7 @@ def _merge_entity(conn: Connection, work: MergeWork, link: Link, entity: Entity)
     read = slices.find(conn, key)
     if read is None or read.state == "open" or not read.last_page_reached:
         return None
-    section = work.partner.master.entities[entity]  # type: ignore[union-attr]
+    section = work.partner.listing_of(entity)
     return merge_slice(
         conn,
         key,

@@ -87,6 +87,8 @@ def test_a_grant_is_taken_before_each_call(server: ScriptedServer) -> None:
 
 def test_without_a_grant_nothing_leaves(server: ScriptedServer) -> None:
     class ShutGate(OpenGate):
+        """Grants nothing."""
+
         def take(self, endpoint: str) -> None:
             raise LimitReachedError(partner="trial", retry_at=NOW)
 

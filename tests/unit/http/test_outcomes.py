@@ -1,3 +1,5 @@
+"""The table from an answer or an exception to one of our errors, over every status and every class of httpx."""
+
 from __future__ import annotations
 
 import inspect

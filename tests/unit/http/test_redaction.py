@@ -1,3 +1,5 @@
+"""What may be said of a call: its origin and the names of its parameters, never a value."""
+
 from __future__ import annotations
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Retry-After in seconds and as a date, always bounded."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

@@ -1,3 +1,5 @@
+"""The converters of partner files, over any JSON and over the forms that partners write."""
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone

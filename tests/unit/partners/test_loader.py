@@ -1,3 +1,5 @@
+"""Partner files read from text: all problems together, each with its line."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -54,7 +56,7 @@ def test_a_file_gives_a_frozen_partner_with_the_stem_as_slug(tmp_path: Path) -> 
     assert isinstance(partner, Partner)
     assert partner.slug == "trial"
     with pytest.raises(ValueError, match="frozen"):
-        partner.shards = 3  # type: ignore[misc]
+        partner.shards = 3  # type: ignore[misc]  # frozen: it must raise
 
 
 def test_a_wrong_key_is_named_with_its_line_and_a_near_one(tmp_path: Path) -> None:

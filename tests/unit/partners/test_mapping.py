@@ -1,3 +1,5 @@
+"""Records mapped to the columns of staging; what does not fit is named and never quoted."""
+
 from __future__ import annotations
 
 from datetime import UTC, date, datetime

@@ -1,3 +1,5 @@
+"""What a partner file may say, and what contradicts itself."""
+
 from __future__ import annotations
 
 import subprocess

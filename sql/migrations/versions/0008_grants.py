@@ -1,11 +1,11 @@
-"""Runs 0009_runs.sql."""
+"""Runs 0008_grants.sql."""
 
 from __future__ import annotations
 
 from stack.migrations import refuse_downgrade, run_sql_file
 
-revision = "0009"
-down_revision = "0008"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:

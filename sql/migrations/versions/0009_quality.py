@@ -1,11 +1,11 @@
-"""Runs 0008_quality.sql."""
+"""Runs 0009_quality.sql."""
 
 from __future__ import annotations
 
 from stack.migrations import refuse_downgrade, run_sql_file
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Runs 0010_overview.sql."""
+"""Runs 0010_runs.sql."""
 
 from __future__ import annotations
 

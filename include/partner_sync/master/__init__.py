@@ -1,0 +1,3 @@
+"""Master data in: extract, then merge."""
+
+from __future__ import annotations

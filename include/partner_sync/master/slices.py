@@ -1,0 +1,157 @@
+"""A slice: one listing of one entity of one organization by one run, as its row in staging.slice tells it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from partner_sync.database import Connection
+from partner_sync.errors import SliceIncompleteError
+from partner_sync.partners.fields import Entity
+from partner_sync.statements import statement
+
+Mode = Literal["full", "incremental"]
+State = Literal["open", "complete", "incomplete"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceKey:
+    """Which slice. ``run_key`` is the run's own id: a retry and a cleared task of one run have the same."""
+
+    partner: str
+    organization: str
+    entity: Entity
+    run_key: str
+
+    def as_parameters(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def incomplete(self, problem: str) -> SliceIncompleteError:
+        """The error that says why this slice cannot be used."""
+        return SliceIncompleteError(**asdict(self), problem=problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceCounts:
+    """How far a slice has come. ``problem`` says why it is incomplete, without any value of a record."""
+
+    state: State
+    mode: Mode
+    since_at: datetime | None
+    pages: int
+    records: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceProgress:
+    """The slice row: ``position`` is where the listing goes on; None at the start and after the last page."""
+
+    state: State
+    mode: Mode
+    since_at: datetime | None
+    position: dict[str, Any] | None
+    pages: int
+    records: int
+    reported_total: int | None
+    last_page_reached: bool
+    repeated_page: bool
+
+    @property
+    def problem(self) -> str | None:
+        """Why absence may not be read from this listing (design, rule 12); None when it may."""
+        if not self.last_page_reached:
+            return "the last page was not reached"
+        if self.repeated_page:
+            return "a page came twice"
+        if self.reported_total is not None and self.reported_total != self.records:
+            return f"the partner reports {self.reported_total} records and listed {self.records}"
+        return None
+
+    def counts(self) -> SliceCounts:
+        return SliceCounts(
+            state=self.state,
+            mode=self.mode,
+            since_at=self.since_at,
+            pages=self.pages,
+            records=self.records,
+            problem=None if self.state == "complete" else self.problem,
+        )
+
+
+def on_rows(name: str, entity: Entity) -> sql.Composed:
+    """A statement of extract.sql on the entity's staging table."""
+    return sql.SQL(statement(f"extract.{name}")).format(rows=sql.Identifier("staging", entity))
+
+
+def find(conn: Connection, key: SliceKey) -> SliceProgress | None:
+    """The slice as its row says, or None."""
+    row = conn.execute(statement("extract.find_slice"), key.as_parameters()).fetchone()
+    return None if row is None else SliceProgress(**row)
+
+
+def found(conn: Connection, key: SliceKey) -> SliceProgress:
+    """The slice as its row says; raises SliceIncompleteError when it has none."""
+    progress = find(conn, key)
+    if progress is None:
+        raise key.incomplete("nothing was read yet")
+    return progress
+
+
+def count_rows(conn: Connection, key: SliceKey) -> int:
+    """How many rows of the slice are really in staging."""
+    row = conn.execute(on_rows("count_rows", key.entity), key.as_parameters()).fetchone()
+    return int(row["records"]) if row else 0
+
+
+def begin(conn: Connection, key: SliceKey, *, mode: Mode, since_at: datetime | None) -> SliceProgress:
+    """Open the slice afresh; the organization's older rows of the entity go (one transaction)."""
+    with conn.transaction():
+        # The slice row first: its lock makes two beginners of one slice wait for each other.
+        conn.execute(statement("extract.begin_slice"), key.as_parameters() | {"mode": mode, "since_at": since_at})
+        conn.execute(on_rows("clear_rows", key.entity), key.as_parameters())
+    return found(conn, key)
+
+
+def page_digests(conn: Connection, key: SliceKey) -> set[str]:
+    """The digests of the pages that are already in staging."""
+    return {row["digest"] for row in conn.execute(on_rows("page_digests", key.entity), key.as_parameters())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One page as the slice row counts it; ``pages`` is how many came before it."""
+
+    pages: int
+    records: int
+    position: dict[str, Any] | None
+    total: int | None
+    repeated_page: bool
+
+
+def advance(conn: Connection, key: SliceKey, step: Step) -> None:
+    """Note a page, inside the transaction that copies it; raises SliceIncompleteError when somebody else has."""
+    parameters = key.as_parameters() | asdict(step)
+    parameters["position"] = None if step.position is None else Jsonb(step.position)
+    parameters["last_page_reached"] = step.position is None
+    if conn.execute(statement("extract.advance_slice"), parameters).fetchone() is None:
+        raise key.incomplete("another task reads or has replaced it")
+
+
+def finish(conn: Connection, key: SliceKey, *, loop: bool = False) -> SliceCounts:
+    """Judge an open slice: complete, or incomplete with the problem that the counts carry.
+
+    Raises SliceIncompleteError when rows that were counted are not in staging.
+    """
+    with conn.transaction():
+        progress = found(conn, key)
+        if count_rows(conn, key) != progress.records:
+            raise key.incomplete("rows that were read are no longer in staging")
+        state = "incomplete" if loop or progress.problem else "complete"
+        verdict = {"state": state, "repeated_page": loop}
+        conn.execute(statement("extract.finish_slice"), key.as_parameters() | verdict)
+    return found(conn, key).counts()

@@ -1,0 +1,82 @@
+"""``python -m benchmarks master``: a whole master sync of patients against the floor, in the same run.
+
+Imports are done and the database is warm before anything is counted; floor and sync take turns, so that a machine that
+gets slower meanwhile slows both.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from benchmarks import floor
+from benchmarks.server import database
+from benchmarks.sync import MasterSync
+from sandbox.running import MemoryServer
+
+STEPS = ("extract", "validate", "merge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Seconds of one generation."""
+
+    name: str
+    floor_seconds: float
+    seconds: dict[str, float]
+    changes: str
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+    def line(self) -> str:
+        steps = " | ".join(f"{self.seconds[step]:.2f}" for step in STEPS)
+        ratio = self.total_seconds / self.floor_seconds
+        return f"| {self.name} | {self.floor_seconds:.2f} | {self.total_seconds:.2f} | {ratio:.2f} | {steps} | {self.changes} |"
+
+
+def measure(*, records: int, page_size: int, dirty: float) -> list[Figures]:
+    """First load, a second generation with a tenth changed, and the same again."""
+    with MemoryServer(records=records, page_size=page_size, dirty=dirty) as server, database() as servers:
+        sync = MasterSync(servers, server.base_url)
+        try:
+            sync.run("office", "warm")
+            with psycopg.connect(servers.admin_url, autocommit=True) as admin:
+                floor.prepare(admin)
+                floor.run(admin, server.base_url, page_size)
+                floor.prepare(admin)
+                return list(_generations(sync, server, admin, page_size))
+        finally:
+            sync.close()
+
+
+def _generations(
+    sync: MasterSync, server: MemoryServer, admin: psycopg.Connection, page_size: int
+) -> Iterator[Figures]:
+    for name, generation in (("first load", 1), ("second generation, 10 % changed", 2), ("the same again", 2)):
+        server.generation(generation)
+        started = time.perf_counter()
+        floor.run(admin, server.base_url, page_size)
+        floor_seconds = time.perf_counter() - started
+        counts = sync.run("patient", name.replace(" ", "-"))
+        changes = f"{counts.inserted:,} / {counts.updated:,} / {counts.unchanged:,}"
+        yield Figures(name=name, floor_seconds=floor_seconds, seconds=sync.seconds, changes=changes)
+
+
+def report(figures: list[Figures], *, records: int, page_size: int, dirty: float) -> str:
+    """The table, for people and for the README."""
+    load = os.getloadavg()[0]
+    head = [
+        f"{records:,} patients in pages of {page_size}, {dirty:.0%} dirty; Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, load {load:.1f}. Seconds; the floor validates nothing.",
+        "",
+        "| | floor | sync | ratio | extract | validate | merge | inserted / updated / unchanged |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    return "\n".join([*head, *(each.line() for each in figures)])
