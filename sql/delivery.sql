@@ -15,6 +15,7 @@ select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as cl
 select c.visit_id, c.action, c.office_id, held.partner_ref is not null as named
 from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
 left join sync.held held on held.partner = c.partner and held.visit_id = c.visit_id
+where c.visit_id <> all (%(but)s::text[])
 limit %(count)s;
 
 -- name: claim
@@ -39,8 +40,8 @@ select id from sync.mark_sent(%(attempts)s, %(owner)s, %(settle_after_seconds)s)
 select sync.give_up(%(attempts)s, %(owner)s);
 
 -- name: settle
--- Writes what became of the calls.
-select attempt_id, outcome from sync.settle(%(items)s, %(owner)s, %(run_key)s, %(max_attempts)s);
+-- Writes what became of one call; null when the attempt is no longer this pusher's.
+select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as outcome;
 
 -- name: calls
 -- What is to be sent for claimed attempts: a put carries the claimed version, a withdraw what the partner holds.
@@ -63,16 +64,18 @@ where a.id = any (%(attempts)s)
 order by a.id;
 
 -- name: unsettled
--- What of this week (or of all weeks) is not settled, and the first moment at which something can be done about it.
+-- What of this week (or of all weeks) is not settled, with what has to be taken back before it can come, and the first moment at which something can be done about it.
 select count(*) as count, min(at) as retry_at
 from (
     select a.visit_id, a.settle_at as at from sync.push_attempt a
     where a.partner = %(partner)s and a.organization = %(organization)s and a.state in ('sent', 'unknown')
-      and a.settle_at < 'infinity' and (%(week)s::date is null or a.week = %(week)s)
+      and a.settle_at < 'infinity' and (%(week)s::date is null or a.week = %(week)s or a.visit_id in (
+          select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t
     where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
-      and (%(week)s::date is null or t.week = %(week)s)
+      and (%(week)s::date is null or t.week = %(week)s or t.visit_id in (
+          select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
 ) u;
 
 -- name: due_organizations
@@ -96,6 +99,11 @@ select outcome, count(*)::integer as count
 from sync.push_result
 where run_key = %(run_key)s and organization = %(organization)s and partner = %(partner)s
 group by outcome;
+
+-- name: parked
+-- Lost answers of which only a person can say what became of them.
+select count(*)::integer as parked from sync.push_attempt
+where partner = %(partner)s and organization = %(organization)s and state = 'unknown' and settle_at = 'infinity';
 
 -- name: blocked
 -- Visits that cannot leave because the partner has no key for whom they name.

@@ -12,6 +12,13 @@ select source_at
 from canonical.watermark
 where (partner, organization, entity) = (%(partner)s, %(organization)s, %(entity)s)
 
+-- name: full_is_due
+-- Whether a day has gone by since the last complete full listing.
+select not exists (
+    select from staging.slice
+    where (partner, organization, entity) = (%(partner)s, %(organization)s, %(entity)s)
+      and mode = 'full' and state = 'complete' and finished_at > now() - interval '1 day') as due
+
 -- name: begin_slice
 -- Opens the slice, or starts it afresh.
 insert into staging.slice (partner, organization, entity, run_key, mode, since_at)

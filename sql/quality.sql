@@ -4,13 +4,16 @@
 -- that are wanted from staging are picked by a hashed list (coalesce keeps it from becoming a join that hashes staging).
 
 -- name: prepare_session
+-- Session settings for tables without statistics; the bounds of a birth date and of a source time.
 select set_config('enable_nestloop', 'off', false), set_config('work_mem', '64MB', false),
     (now() at time zone 'Asia/Tokyo')::date as today, now() + interval '1 day' as tomorrow
 
 -- name: restore_session
+-- Back to the login's own settings.
 reset enable_nestloop; reset work_mem
 
 -- name: drop_batch
+-- What an earlier entity or a broken validation of this session left.
 drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing
 
 -- name: read_slices
@@ -22,6 +25,7 @@ where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s an
 order by organization
 
 -- name: make_known_office
+-- The offices that the records judged may name.
 create temp table known_office (organization text not null, source_key text not null)
 
 -- name: fill_known_office
@@ -48,6 +52,7 @@ from quality.accepted_office a
 where a.partner = %(partner)s and a.organization = any (%(organizations)s) and a.run_key = %(run_key)s and not a.deleted
 
 -- name: make_batch_office
+-- What is judged of offices, one row a record.
 create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
@@ -56,6 +61,7 @@ create temp table batch (
 )
 
 -- name: fill_batch_office
+-- A source (slice or quarantine) into the batch.
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_number, s.name, s.kana, s.postal_code, s.address,
@@ -63,6 +69,7 @@ select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.finger
 from {source} s
 
 -- name: make_batch_practitioner
+-- What is judged of practitioners, one row a record.
 create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
@@ -71,6 +78,7 @@ create temp table batch (
 )
 
 -- name: fill_batch_practitioner
+-- A source (slice or quarantine) into the batch, with whether its office is known.
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
@@ -81,6 +89,7 @@ select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.finger
 from {source} s
 
 -- name: make_batch_patient
+-- What is judged of patients, one row a record.
 create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
@@ -91,6 +100,7 @@ create temp table batch (
 )
 
 -- name: fill_batch_patient
+-- A source (slice or quarantine) into the batch, with whether its office is known.
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
@@ -171,15 +181,18 @@ insert into aside (row_id, organization, source_key, repeated)
 select row_id, organization, source_key, repeated from gone
 
 -- name: make_failing
+-- The records that fail anything, and what they fail.
 create temp table failing (
     row_id bigint, quarantine_id bigint, organization text not null, source_key text, fingerprint text,
     failed text[] not null
 )
 
 -- name: make_aside
+-- The records that need no judgement: exact repeats and clean deletions.
 create temp table aside (row_id bigint not null, organization text not null, source_key text, repeated boolean not null)
 
 -- name: count_batch
+-- How many records there are to judge.
 select count(*) as records from batch
 
 -- name: count_evaluated
@@ -187,10 +200,12 @@ select count(*) as records from batch
 select organization, count(*) as records{counts} from batch group by organization
 
 -- name: count_failed
+-- By organization, how many records fail each expectation.
 select f.organization, code, count(*) as failed from failing f cross join unnest(f.failed) code
 group by f.organization, code
 
 -- name: take_turn
+-- One validation of a partner's entity writes at a time.
 select pg_advisory_xact_lock(hashtextextended(concat_ws('|', 'validate', %(partner)s::text, %(entity)s::text), 0))
 
 -- name: forget_left_out
@@ -199,6 +214,7 @@ delete from quality.left_out
 where partner = %(partner)s and entity = %(entity)s and organization = any (%(organizations)s)
 
 -- name: leave_out
+-- What merge must not read: exact repeats, and rows that fail a critical expectation.
 insert into quality.left_out (partner, organization, entity, run_key, row_id)
 select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from aside where repeated
 union all
@@ -230,10 +246,12 @@ where (r.evaluated, r.quarantined, r.returned, r.waiting, r.last_row_id) is dist
     excluded.quarantined, excluded.returned, excluded.waiting, excluded.last_row_id)
 
 -- name: forget_results
+-- The scores of an earlier validation of the same run.
 delete from quality.result
 where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and organization = any (%(organizations)s)
 
 -- name: record_results
+-- One score an organization and expectation.
 insert into quality.result (partner, organization, entity, run_key, expectation, dimension, severity, owner, evaluated,
     failed)
 select %(partner)s, r.organization, %(entity)s, %(run_key)s, r.expectation, e.dimension, e.severity, e.owner,
@@ -244,6 +262,7 @@ join jsonb_to_recordset(%(expectations)s::jsonb) e (expectation text, dimension 
     using (expectation)
 
 -- name: read_runs
+-- The figures of this run by organization.
 select organization, evaluated, quarantined, returned, waiting from quality.run
 where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and organization = any (%(organizations)s)
 order by organization

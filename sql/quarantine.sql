@@ -78,6 +78,7 @@ where q.partner = %(partner)s and q.entity = %(entity)s and q.organization = l.o
           and m.run_key = q.returned_run_key and m.state = 'merged')))
 
 -- name: forget_failing_keys
+-- Keys that were judged again and no longer fail the expectation.
 with judged as (
     select organization, source_key from batch where source_key is not null
     union
@@ -92,6 +93,7 @@ where k.partner = %(partner)s and k.entity = %(entity)s and k.organization = j.o
       where f.organization = k.organization and f.source_key = k.source_key and k.expectation = any (f.failed))
 
 -- name: note_failing_keys
+-- Keys that fail an expectation, at most 1,000 of each and organization.
 insert into quarantine.failing_key as k (partner, organization, entity, expectation, source_key, first_run_key,
     last_run_key)
 select %(partner)s, organization, %(entity)s, code, source_key, %(run_key)s, %(run_key)s

@@ -56,7 +56,7 @@ class Cause:
 def open_incident(conn: Connection, *, partner: str, organization: str, step: str, code: str, run_key: str) -> Incident:
     """The open incident of this cause; ``newly_opened`` says whether ``run_key`` is the run that met it first."""
     facts = {"partner": partner, "organization": organization, "step": step, "code": code, "run_key": run_key}
-    return _incidents(conn, "runs.open_incident", facts)[0]
+    return _incidents(conn, "runs.open_incident", facts=facts)[0]
 
 
 def close_incidents(
@@ -64,12 +64,12 @@ def close_incidents(
 ) -> tuple[Incident, ...]:
     """The step went well: all open incidents of it are over; returns them."""
     facts = {"partner": partner, "organization": organization, "step": step, "run_key": run_key}
-    return _incidents(conn, "runs.close_incidents", facts)
+    return _incidents(conn, "runs.close_incidents", facts=facts)
 
 
 def open_incidents(conn: Connection, *, partner: str) -> tuple[Incident, ...]:
     """All open incidents of the partner, the oldest first."""
-    return _incidents(conn, "runs.open_incidents", {"partner": partner})
+    return _incidents(conn, "runs.open_incidents", facts={"partner": partner})
 
 
 def claim_notice(conn: Connection, cause: Cause, *, to: str) -> Cause | None:
@@ -77,7 +77,7 @@ def claim_notice(conn: Connection, cause: Cause, *, to: str) -> Cause | None:
 
     It counts as told from now on: two callbacks at one time never send twice.
     """
-    claimed = _incidents(conn, "runs.claim_notice", {"incidents": list(cause.incident_ids), "to": to})
+    claimed = _incidents(conn, "runs.claim_notice", facts={"incidents": list(cause.incident_ids), "to": to})
     return next(iter(causes_of(claimed)), None)
 
 
@@ -125,7 +125,7 @@ def _organizations(codes: Sequence[str], language: Language) -> str:
     return shown if more <= 0 else f"{shown} (+{more})"
 
 
-def _incidents(conn: Connection, name: str, facts: dict[str, Any]) -> tuple[Incident, ...]:
+def _incidents(conn: Connection, name: str, *, facts: dict[str, Any]) -> tuple[Incident, ...]:
     with translated_errors():
         rows = conn.execute(statement(name), facts).fetchall()
     return tuple(Incident(**{field: row[field] for field in Incident.__dataclass_fields__}) for row in rows)

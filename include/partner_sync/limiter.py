@@ -239,5 +239,5 @@ def _heard(scope: str | None, retry_at: datetime | None) -> Heard:
 
 __all__ = [
     "CallClass", "Grant", "Heard", "LedgerGate", "Limit", "Limits", "PrepaidGate", "acquire", "finish_grant",
-    "seconds_for", "pause",
+    "pause", "seconds_for",
 ]  # fmt: skip

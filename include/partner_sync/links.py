@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Any, Literal
 
 from partner_sync.database import Connection
 from partner_sync.errors import NotLinkedError, UnknownOrganizationError
@@ -57,6 +57,5 @@ def near_matches(code: str, known: Sequence[str]) -> str:
     return f"Did you mean {' or '.join(near)}?" if near else "No known code is like it."
 
 
-def _link(row: dict[str, object]) -> Link:
-    lists = {name: tuple(row[name]) for name in ("directions", "master_of")}  # type: ignore[call-overload]  # arrays
-    return Link(**{**row, **lists})  # type: ignore[arg-type]  # the table checks the words
+def _link(row: dict[str, Any]) -> Link:
+    return Link(**row | {"directions": tuple(row["directions"]), "master_of": tuple(row["master_of"])})

@@ -28,11 +28,11 @@ def add_link(conn: Connection, link: Link) -> None:
         conn.execute(statement("links.put_link"), vars(link) | {"directions": list(link.directions)})
         conn.execute(statement("links.drop_masters"), vars(link) | {"master_of": list(link.master_of)})
         for entity in link.master_of:
-            _make_master(conn, link, entity)
+            _make_master(conn, link, entity=entity)
         conn.execute(statement("links.ensure_partition"), {"partner": link.partner})
 
 
-def _make_master(conn: Connection, link: Link, entity: str) -> None:
+def _make_master(conn: Connection, link: Link, *, entity: str) -> None:
     facts = {"partner": link.partner, "organization": link.organization, "entity": entity}
     row = conn.execute(statement("links.put_master"), facts).fetchone()
     if row is None or row["partner"] != link.partner:

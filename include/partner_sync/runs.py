@@ -84,7 +84,13 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
     with translated_errors(), conn.transaction():
         met = [_open(conn, outcome) for outcome in _once(stopped)]
-        closed = [incident for key in _went_well(outcomes) for incident in _close(conn, partner, run_key, *key)]
+        closed = [
+            incident
+            for organization, step in _went_well(outcomes)
+            for incident in close_incidents(
+                conn, partner=partner, organization=organization, step=step, run_key=run_key
+            )
+        ]
     organizations = _word_by_organization(outcomes)
     return Conclusion(
         partner=partner,
@@ -96,8 +102,8 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
         escalated=causes_of(incident for incident in met if incident.must_escalate),
         organizations=organizations,
         counts=_sums(outcomes),
-        note_ja=_note(outcomes, organizations, "ja"),
-        note_en=_note(outcomes, organizations, "en"),
+        note_ja=_note(outcomes, organizations, language="ja"),
+        note_en=_note(outcomes, organizations, language="en"),
     )
 
 
@@ -131,10 +137,6 @@ def _open(conn: Connection, outcome: Outcome) -> Incident:
     )
 
 
-def _close(conn: Connection, partner: str, run_key: str, organization: str, step: str) -> tuple[Incident, ...]:
-    return close_incidents(conn, partner=partner, organization=organization, step=step, run_key=run_key)
-
-
 _WORST: tuple[Word, ...] = ("failed", "held", "waiting", "ok", "skipped")
 
 
@@ -165,7 +167,7 @@ _HEADS: dict[Language, dict[Word, str]] = {
 }
 
 
-def _note(outcomes: tuple[Outcome, ...], organizations: Mapping[str, Word], language: Language) -> str:
+def _note(outcomes: tuple[Outcome, ...], organizations: Mapping[str, Word], *, language: Language) -> str:
     """Plain words with counts: a summary, a line a step, a line a cause. Our own codes only (design, rule 15)."""
     lines = [_summary(organizations, language)]
     lines += [

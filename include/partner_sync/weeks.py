@@ -56,11 +56,6 @@ class Week:
         """The first moment after the week, in UTC."""
         return self.next().start_at
 
-    @property
-    def iso_name(self) -> str:
-        year, number, _ = self.monday.isocalendar()
-        return f"{year}-W{number:02d}"
-
     def next(self) -> Week:
         return Week(self.monday + timedelta(days=7))
 

@@ -12,15 +12,15 @@ from partner_sync.catalogue import Language
 
 def step_name(step: str, language: Language) -> str:
     """'extract' -> '取得'; a step without a word is shown as it is written."""
-    return _word("steps", step, language)
+    return _word("steps", step, language=language)
 
 
 def count_name(key: str, language: Language) -> str:
     """'patient.inserted' -> '利用者 新規'; parts without a word are shown as they are written."""
-    return " ".join(_word("counts", part, language) for part in key.split("."))
+    return " ".join(_word("counts", part, language=language) for part in key.split("."))
 
 
-def _word(kind: str, key: str, language: Language) -> str:
+def _word(kind: str, key: str, *, language: Language) -> str:
     known = _words()[kind].get(key)
     return known[language] if known else key.replace("_", " ")
 

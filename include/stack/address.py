@@ -29,22 +29,22 @@ class Address:
         options = {key: value for key, value in facts.items() if key not in _PERSONAL}
         return cls(host=facts.get("host", LOOPBACK), port=int(facts.get("port", 5432)), options=options)
 
-    def url(self, login: str, password: str, database: str) -> str:
+    def url(self, login: str, password: str, *, database: str) -> str:
         """A libpq URL for one login."""
-        return self._url("postgresql", login, password, database, self.options)
+        return self._url("postgresql", login, password=password, database=database, options=self.options)
 
-    def airflow_urls(self, login: str, password: str, database: str) -> tuple[str, str]:
+    def airflow_urls(self, login: str, password: str, *, database: str) -> tuple[str, str]:
         """The URLs of Airflow's metadata for psycopg2 and for asyncpg, which calls sslmode ``ssl``."""
         renamed = {"ssl" if key == "sslmode" else key: value for key, value in self.options.items()}
         return (
-            self._url("postgresql+psycopg2", login, password, database, self.options),
-            self._url("postgresql+asyncpg", login, password, database, renamed),
+            self._url("postgresql+psycopg2", login, password=password, database=database, options=self.options),
+            self._url("postgresql+asyncpg", login, password=password, database=database, options=renamed),
         )
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def _url(self, scheme: str, login: str, password: str, database: str, options: dict[str, str]) -> str:
+    def _url(self, scheme: str, login: str, *, password: str, database: str, options: dict[str, str]) -> str:
         person = f"{quote(login, safe='')}:{quote(password, safe='')}"
         if self.host.startswith("/"):
             return f"{scheme}://{person}@/{database}?" + urlencode({"host": self.host, "port": self.port, **options})

@@ -66,7 +66,7 @@ class PartHealth:
 class AirflowApi:
     """One login at one Airflow; a context manager."""
 
-    def __init__(self, base_url: str, login: str, password: str) -> None:
+    def __init__(self, base_url: str, login: str, *, password: str) -> None:
         self._credentials = {"username": login, "password": password}
         # The environment may name a proxy, which would not know this machine's loopback.
         self._http = httpx.Client(base_url=base_url, timeout=30, trust_env=False)
@@ -102,7 +102,7 @@ class AirflowApi:
 
     def put_connection(self, connection: AirflowConnection) -> None:
         """Make the connection, or replace it."""
-        self._put("connections", connection.connection_id, connection.as_json())
+        self._put("connections", connection.connection_id, body=connection.as_json())
 
     def has_connection(self, connection_id: str) -> bool:
         return self._is_there(f"connections/{_part(connection_id)}")
@@ -115,8 +115,8 @@ class AirflowApi:
         self.request("PATCH", path, params={"update_mask": mask}, json=body)
 
     def put_pool(self, name: str, slots: int) -> None:
-        """Make the pool, or set its slots. A deferred task leaves its slot: two waiting pushes must not block the tick."""
-        self._put("pools", name, {"name": name, "slots": slots, "include_deferred": False})
+        """Make the pool, or set its slots. A deferred task leaves its slot: waiting pushes must not block a tick."""
+        self._put("pools", name, body={"name": name, "slots": slots, "include_deferred": False})
 
     def dag_ids(self) -> list[str]:
         return [dag["dag_id"] for dag in self.request("GET", "dags", params={"limit": 1000})["dags"]]
@@ -144,7 +144,7 @@ class AirflowApi:
     def run(self, dag_id: str, run_id: str) -> Json:
         return self.request("GET", f"dags/{_part(dag_id)}/dagRuns/{_part(run_id)}")
 
-    def wait_for_run(self, dag_id: str, run_id: str, seconds: float = 300) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 300) -> str:
         """The state in which the run ended; raises NotInTimeError."""
         wait_until(
             lambda: self.run(dag_id, run_id)["state"] in ENDED, seconds=seconds, what=f"the run {run_id} of {dag_id}"
@@ -156,24 +156,24 @@ class AirflowApi:
         found: list[Json] = self.request("GET", path, params={"limit": 1000})["task_instances"]
         return found
 
-    def return_value(self, dag_id: str, run_id: str, task_id: str) -> Any:
+    def return_value(self, dag_id: str, run_id: str, *, task_id: str) -> Any:
         """What a task returned (its XCom ``return_value``)."""
         path = f"dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/xcomEntries/return_value"
         return self.request("GET", path, params={"deserialize": False, "stringify": False})["value"]
 
     def request(self, method: str, path: str, **options: Any) -> Json:
         """Call ``/api/v2/<path>``; raises AirflowRefusedError for anything but a success."""
-        answer = self._send(method, path, options)
+        answer = self._send(method, path, options=options)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._log_in()
-            answer = self._send(method, path, options)
+            answer = self._send(method, path, options=options)
         if not answer.is_success:
             detail = answer.text[:300]
             raise AirflowRefusedError(status=answer.status_code, method=method, path=path, detail=detail)
         found: Json = answer.json() if answer.content else {}
         return found
 
-    def _send(self, method: str, path: str, options: Json) -> httpx.Response:
+    def _send(self, method: str, path: str, *, options: Json) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             self._log_in()
         try:
@@ -187,7 +187,7 @@ class AirflowApi:
             raise AirflowRefusedError(status=answer.status_code, method="POST", path="/auth/token", detail="login")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def _put(self, collection: str, key: str, body: Json) -> None:
+    def _put(self, collection: str, key: str, *, body: Json) -> None:
         path = f"{collection}/{_part(key)}"
         if self._is_there(path):
             self.request("PATCH", path, json=body)

@@ -51,7 +51,7 @@ def migrate_metadata(installation: Installation) -> None:
 
 def _metadata_revision(installation: Installation) -> str | None:
     password = installation.secret_store.get(AIRFLOW_LOGIN)
-    with psycopg.connect(installation.address.url(AIRFLOW_LOGIN, password, AIRFLOW_DATABASE)) as conn:
+    with psycopg.connect(installation.address.url(AIRFLOW_LOGIN, password, database=AIRFLOW_DATABASE)) as conn:
         if conn.execute("SELECT to_regclass('alembic_version')").fetchall() == [(None,)]:
             return None
         rows = conn.execute("SELECT version_num FROM alembic_version").fetchall()

@@ -39,12 +39,12 @@ def at_database(url: str, database: str) -> str:
 def make_roles(admin: Admin, secrets: SecretStore, *, database: str = DATABASE) -> list[str]:
     """The owner and the logins; each login's password is the one in ``secrets``."""
     done = []
-    if not _exists(admin, "pg_roles", "rolname", OWNER):
+    if not _exists(admin, "pg_roles", column="rolname", name=OWNER):
         admin.execute(sql.SQL("CREATE ROLE {} NOLOGIN " + _PRIVILEGES).format(sql.Identifier(OWNER)))
         done.append(f"role {OWNER}")
     for login in (*WRITERS, AIRFLOW_LOGIN):
         at = AIRFLOW_DATABASE if login == AIRFLOW_LOGIN else database
-        done += _make_login(admin, login, secrets.get(login), database=at)
+        done += _make_login(admin, login, password=secrets.get(login), database=at)
     for role in (OWNER, AIRFLOW_LOGIN):
         done += _let_admin_become(admin, role)
     return done
@@ -52,7 +52,7 @@ def make_roles(admin: Admin, secrets: SecretStore, *, database: str = DATABASE) 
 
 def make_database(admin: Admin, name: str, *, owner: str, logins: tuple[str, ...]) -> list[str]:
     """A database that only ``logins`` may connect to (and its owner, and the admin as a member of the owner)."""
-    if _exists(admin, "pg_database", "datname", name):
+    if _exists(admin, "pg_database", column="datname", name=name):
         return []
     admin.execute(
         sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'").format(
@@ -77,25 +77,27 @@ def open_to_logins(admin: Admin, name: str, *, owner: str, logins: tuple[str, ..
         admin.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, people))
 
 
-def _make_login(admin: Admin, login: str, password: str, *, database: str) -> list[str]:
+def _make_login(admin: Admin, login: str, *, password: str, database: str) -> list[str]:
     """Create the login, or set its password when the server does not take the one that we hold."""
-    if not _exists(admin, "pg_roles", "rolname", login):
+    if not _exists(admin, "pg_roles", column="rolname", name=login):
         statement = "CREATE ROLE {} LOGIN " + _PRIVILEGES + " PASSWORD {}"
-    elif _password_works(admin, login, password, database=database):
+    elif _password_works(admin, login, password=password, database=database):
         return []
     else:
         statement = "ALTER ROLE {} PASSWORD {}"
-    admin.execute(sql.SQL(statement).format(sql.Identifier(login), sql.Literal(_verifier(admin, login, password))))
+    admin.execute(
+        sql.SQL(statement).format(sql.Identifier(login), sql.Literal(_verifier(admin, login, password=password)))
+    )
     return [f"login {login}"]
 
 
-def _verifier(admin: Admin, login: str, password: str) -> str:
+def _verifier(admin: Admin, login: str, *, password: str) -> str:
     """The SCRAM verifier, computed here: the password itself is in no statement that a server could log."""
     verifier: bytes = admin.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
     return verifier.decode()
 
 
-def _password_works(admin: Admin, login: str, password: str, *, database: str) -> bool:
+def _password_works(admin: Admin, login: str, *, password: str, database: str) -> bool:
     facts = admin.info.get_parameters() | {"dbname": database, "user": login, "password": password}
     try:
         psycopg.connect(conninfo.make_conninfo(**facts), connect_timeout=5).close()
@@ -113,6 +115,6 @@ def _let_admin_become(admin: Admin, role: str) -> list[str]:
     return [f"membership in {role}"]
 
 
-def _exists(admin: Admin, catalog: str, column: str, name: str) -> bool:
+def _exists(admin: Admin, catalog: str, *, column: str, name: str) -> bool:
     query = sql.SQL("SELECT FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
     return admin.execute(query, [name]).rowcount == 1

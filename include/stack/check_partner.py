@@ -20,7 +20,7 @@ from stack.progress import say, step
 DAG_ID = "check_partner"
 
 
-def check(installation: Installation, slug: str, organization: str | None) -> None:
+def check(installation: Installation, slug: str, *, organization: str | None) -> None:
     """Print the report; raises ConfigError when the check's run failed."""
     partner = partner_named(slug, installation.partners)
     with installation.api() as api, step(f"Checking {slug}"):
@@ -30,7 +30,7 @@ def check(installation: Installation, slug: str, organization: str | None) -> No
         state = api.wait_for_run(DAG_ID, run_id)
         if state != "success":
             raise ConfigError(problem=f"{slug} did not pass: see the log of the run {run_id} of {DAG_ID} in Airflow.")
-        report = api.return_value(DAG_ID, run_id, "check")
+        report = api.return_value(DAG_ID, run_id, task_id="check")
     for line in lines_of(report):
         say(line)
 
@@ -56,7 +56,7 @@ def main() -> None:
     slug = os.environ.get("PARTNER")
     if not slug:
         sys.exit("Say which partner: make check-partner PARTNER=<slug>")
-    check(Installation.named_by(os.environ), slug, os.environ.get("ORGANIZATION") or None)
+    check(Installation.named_by(os.environ), slug, organization=os.environ.get("ORGANIZATION") or None)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ API_CONNECTION = "partner_sync_api"
 def put_own_connections(api: AirflowApi, *, address: Address, secret_store: SecretStore, base_url: str) -> None:
     """Make or renew them; the run-time passwords are in the home's secrets and in Airflow, nowhere else."""
     for writer in WRITERS:
-        api.put_connection(writer_connection(writer, address, secret_store.get(writer)))
+        api.put_connection(writer_connection(writer, address, password=secret_store.get(writer)))
     api.put_connection(
         AirflowConnection(
             connection_id=API_CONNECTION,
@@ -28,7 +28,7 @@ def put_own_connections(api: AirflowApi, *, address: Address, secret_store: Secr
     )
 
 
-def writer_connection(writer: str, address: Address, password: str) -> AirflowConnection:
+def writer_connection(writer: str, address: Address, *, password: str) -> AirflowConnection:
     return AirflowConnection(
         connection_id=writer,
         conn_type="postgres",

@@ -23,7 +23,7 @@ def prepare(installation: Installation) -> dict[str, PracticePartner]:
         with step("Two practice partners, and links to them"):
             for partner in partners.values():
                 partner.wait_until_up()
-            join_all(installation, api, partners)
+            join_all(installation, api, partners=partners)
         with step("Waiting until Airflow has read the DAGs"):
             api.wait_for_dags(list(DAG_IDS))
     return partners

@@ -41,10 +41,10 @@ LINKS = (
 )
 
 
-def join_all(installation: Installation, api: AirflowApi, partners: dict[str, PracticePartner]) -> None:
+def join_all(installation: Installation, api: AirflowApi, *, partners: dict[str, PracticePartner]) -> None:
     """Make every link of the demo, as `make link` would."""
     for order in orders(partners):
-        join(installation, api, order)
+        join(installation, api, order=order)
 
 
 def orders(partners: dict[str, PracticePartner]) -> Iterator[LinkOrder]:

@@ -49,12 +49,12 @@ def tell(installation: Installation, api: AirflowApi) -> Told:
         _read_master_data(api, told, known=practice_product.has_patients(product, "momiji-care"))
         _plan(product, coming)
         pushes = [Scene(f"{partner}__schedule_push", {"week": str(coming)}) for partner in PARTNERS]
-        _play_together(api, told, pushes)
+        _play_together(api, told, scenes=pushes)
         with step("The planner moves a visit, writes a note and cancels a visit in each organization"):
             for organization in PLANNING:
-                practice_product.edit(product, organization, coming)
-        _play_together(api, told, [Scene(f"{partner}__live_push", {}) for partner in PARTNERS])
-    print_table(installation, coming, PARTNERS)
+                practice_product.edit(product, organization, week=coming)
+        _play_together(api, told, scenes=[Scene(f"{partner}__live_push", {}) for partner in PARTNERS])
+    print_table(installation, coming, partners=PARTNERS)
     return told
 
 
@@ -65,7 +65,7 @@ def _read_master_data(api: AirflowApi, told: Told, *, known: bool) -> None:
     ]
     # momiji-care's people are joined at tsubaki by identifiers that its master, honoka, has to bring first.
     for together in [scenes] if known else [[scene] for scene in scenes]:
-        _play_together(api, told, together)
+        _play_together(api, told, scenes=together)
 
 
 def _plan(product: Connection, coming: Week) -> None:
@@ -73,13 +73,13 @@ def _plan(product: Connection, coming: Week) -> None:
     weeks = {this.previous(): True, this: False, coming: False}
     with step(f"The scheduling product plans three weeks; offices finalize {coming.describe()}"):
         for number, organization in enumerate(PLANNING):
-            planned = practice_product.plan_weeks(product, organization, weeks)
-            practice_product.finalize(product, organization, this.previous())
-            practice_product.finalize(product, organization, coming, leave_open=1 if number == 0 else 0)
+            planned = practice_product.plan_weeks(product, organization, weeks=weeks)
+            practice_product.finalize(product, organization, week=this.previous())
+            practice_product.finalize(product, organization, week=coming, leave_open=1 if number == 0 else 0)
             say(f"          {organization}: {planned} new visits" + (", one office left open" if number == 0 else ""))
 
 
-def _play_together(api: AirflowApi, told: Told, scenes: Sequence[Scene]) -> None:
+def _play_together(api: AirflowApi, told: Told, *, scenes: Sequence[Scene]) -> None:
     """Start the runs at once and wait for all."""
     with step("Runs of " + ", ".join(scene.dag_id for scene in scenes)):
         started = [(scene, api.trigger(scene.dag_id, scene.conf)) for scene in scenes]

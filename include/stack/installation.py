@@ -88,11 +88,11 @@ class Installation:
         return Address(**known)
 
     def api(self, login: str = "admin") -> AirflowApi:
-        return AirflowApi(self.api_place.url, login, password_of(self.secret_store, login))
+        return AirflowApi(self.api_place.url, login, password=password_of(self.secret_store, login))
 
     def connect(self, writer: str) -> Connection:
         """A connection to the sync database as one of its logins."""
-        return connect(self.address.url(writer, self.secret_store.get(writer), DATABASE))
+        return connect(self.address.url(writer, self.secret_store.get(writer), database=DATABASE))
 
     def remembered(self, key: str) -> Any:
         return read_json(self.home.state_file).get(key)

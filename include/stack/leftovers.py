@@ -31,14 +31,14 @@ def postmaster(data: Path) -> psutil.Process | None:
 def end_leftovers(mark: str, data: Path, *, seconds: float = 20) -> int:
     """End them, politely first; returns how many there were. The database goes last."""
     found = marked_processes(mark)
-    _end(found, signal.SIGTERM, seconds)
+    _end(found, signal.SIGTERM, seconds=seconds)
     server = postmaster(data)
     if server is not None:
-        _end([server], signal.SIGINT, seconds)
+        _end([server], signal.SIGINT, seconds=seconds)
     return len(found) + (server is not None)
 
 
-def _end(processes: list[psutil.Process], polite: signal.Signals, seconds: float) -> None:
+def _end(processes: list[psutil.Process], polite: signal.Signals, *, seconds: float) -> None:
     for process in processes:
         _send(process, polite)
     _, alive = psutil.wait_procs(processes, timeout=seconds)

@@ -51,7 +51,7 @@ def connection_id_of(partner: str, organization: str) -> str:
     return f"partner_{partner}__{organization}"
 
 
-def join(installation: Installation, api: AirflowApi, order: LinkOrder) -> None:
+def join(installation: Installation, api: AirflowApi, *, order: LinkOrder) -> None:
     """Make the link and what it needs; raises SecondMasterError before anything is changed in Airflow."""
     partner = partner_named(order.link.partner, installation.partners)
     api.dag_ids()  # whether Airflow answers, before the database is changed
@@ -126,13 +126,13 @@ def parse(arguments: list[str], environ: Mapping[str, str]) -> argparse.Namespac
 
 def order_of(options: argparse.Namespace, key: str | None) -> LinkOrder:
     """The order that the options describe; raises ConfigError for a word that is not known."""
-    _refuse_unknown("RELEASE", [options.release], _RELEASES)
+    _refuse_unknown("RELEASE", [options.release], known=_RELEASES)
     link = Link(
         partner=options.partner,
         organization=options.organization,
         connection_id=connection_id_of(options.partner, options.organization),
-        directions=tuple(_words("DIRECTIONS", options.directions, _DIRECTIONS)),  # type: ignore[arg-type] # checked
-        master_of=tuple(_words("MASTER", options.master, _ENTITIES)),
+        directions=tuple(_words("DIRECTIONS", options.directions, known=_DIRECTIONS)),  # type: ignore[arg-type]  # known
+        master_of=tuple(_words("MASTER", options.master, known=_ENTITIES)),
         release_mode=options.release,
         enabled=not options.disabled,
     )
@@ -141,13 +141,13 @@ def order_of(options: argparse.Namespace, key: str | None) -> LinkOrder:
     )
 
 
-def _words(option: str, text: str, known: tuple[str, ...]) -> list[str]:
+def _words(option: str, text: str, *, known: tuple[str, ...]) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
-    _refuse_unknown(option, words, known)
+    _refuse_unknown(option, words, known=known)
     return words
 
 
-def _refuse_unknown(option: str, words: list[str], known: tuple[str, ...]) -> None:
+def _refuse_unknown(option: str, words: list[str], *, known: tuple[str, ...]) -> None:
     unknown = [word for word in words if word not in known]
     if unknown:
         raise ConfigError(problem=f"{option}: {', '.join(unknown)} is none of {', '.join(known)}.")
@@ -158,7 +158,7 @@ def main() -> None:
     installation = Installation.named_by(os.environ)
     order = order_of(options, read_key(os.environ))
     with installation.api() as api:
-        join(installation, api, order)
+        join(installation, api, order=order)
     say(f"{order.link.organization} is joined to {order.link.partner}; its key is in {order.link.connection_id}.")
 
 

@@ -41,7 +41,7 @@ class PracticePartner:
     def wait_until_up(self, seconds: float = 60) -> None:
         wait_until(self._answers, seconds=seconds, what=f"the practice partner {self.profile}")
 
-    def control(self, method: str, path: str, body: Json | None = None) -> Any:
+    def control(self, method: str, path: str, *, body: Json | None = None) -> Any:
         """Call the practice partner's own control, under /practice/."""
         token = (self.folder / "control-token").read_text(encoding="utf-8").strip()
         headers = {"X-Practice-Token": token}

@@ -77,7 +77,9 @@ def airflow_environment(
     home: Home, *, secret_store: SecretStore, address: Address, api: ApiPlace, clone: Path = CLONE
 ) -> dict[str, str]:
     """Everything that an Airflow process of this home needs beside the inherited environment."""
-    plain, asynchronous = address.airflow_urls(AIRFLOW_LOGIN, secret_store.get(AIRFLOW_LOGIN), AIRFLOW_DATABASE)
+    plain, asynchronous = address.airflow_urls(
+        AIRFLOW_LOGIN, secret_store.get(AIRFLOW_LOGIN), database=AIRFLOW_DATABASE
+    )
     return constant_settings() | {
         "AIRFLOW_HOME": str(home.airflow),
         "PARTNER_SYNC_HOME": str(home.path),

@@ -26,7 +26,7 @@ def bring_up(installation: Installation, more_programs: Sequence[Program] = ()) 
     if installation.admin_url is None:
         admin_url = _start_embedded(installation, programs)
     else:
-        admin_url = _use_outside(installation, programs, installation.admin_url)
+        admin_url = _use_outside(installation, programs, admin_url=installation.admin_url)
     with step("Roles, databases and migrations"):
         for line in bootstrap(admin_url, installation.secret_store):
             say(f"          made: {line}")
@@ -63,7 +63,7 @@ def _start_embedded(installation: Installation, programs: list[Program]) -> str:
     return cluster.url()
 
 
-def _use_outside(installation: Installation, programs: list[Program], admin_url: str) -> str:
+def _use_outside(installation: Installation, programs: list[Program], *, admin_url: str) -> str:
     """Start supervisord without a database of its own."""
     supervisor = installation.supervisor
     with step("Using the PostgreSQL that the admin's URL names"):

@@ -55,12 +55,12 @@ def _claimed(context: Context, error: object, *, partner: str) -> list[Cause]:
     if _is_about_a_form(error):
         return _causes_without_incident(context, error, partner=partner)
     with SyncDatabaseHook("run").get_conn() as conn:
-        causes = _opened(conn, context, error, partner=partner)
+        causes = _opened(conn, context, error=error, partner=partner)
         claimed = [claim_notice(conn, cause, to=TOLD_TO) for cause in causes]
     return [cause for cause in claimed if cause is not None]
 
 
-def _opened(conn: Connection, context: Context, error: object, *, partner: str) -> tuple[Cause, ...]:
+def _opened(conn: Connection, context: Context, *, error: object, partner: str) -> tuple[Cause, ...]:
     from partner_sync.incidents import causes_of, open_incident
     from partner_sync_airflow.operators.base import run_key
 

@@ -30,7 +30,7 @@ def dags_of(kind: Kind, build: BuildDag, *, wanted: str | None, folder: Path | N
         # A file whose name is no slug never had a DAG id: any that Airflow takes will do.
         slug = _NOT_IN_A_DAG_ID.sub("_", name)[:60]
         if wanted in (None, f"{slug}__{kind}"):
-            dags[f"{slug}__{kind}"] = broken_dag(slug, kind, list(map(str, problems)))
+            dags[f"{slug}__{kind}"] = broken_dag(slug, kind, problems=list(map(str, problems)))
     for slug, partner in found.partners.items():
         if wanted in (None, f"{slug}__{kind}") and (dag := build(partner)) is not None:
             dags[dag.dag_id] = dag

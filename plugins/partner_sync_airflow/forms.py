@@ -26,12 +26,17 @@ _CODE = {"type": "string", "maxLength": 63}
 
 @dataclass(frozen=True, kw_only=True)
 class MasterForm:
-    """A master sync: codes (none: all that are linked), entities in dependency order, mode, where to read anew from."""
+    """A master sync: codes (none: all that are linked), entities in dependency order, mode, where to read anew from.
+
+    ``approved_changed``, ``approved_removed``: up to how many rows a slice may change, or remove, that was held before.
+    """
 
     organizations: tuple[str, ...]
     entities: tuple[Entity, ...]
     mode: MasterMode
     since_at: datetime | None
+    approved_changed: int = 0
+    approved_removed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,21 @@ def master_params(partner: Partner) -> dict[str, Param]:
             description="Read changes since this day (Asia/Tokyo) once more; empty: since the last sync. "
             "/ この日以降の変更を取り直します。空欄は前回の続きから。",
         ),
+        "approved_changed": _approved_param("changes", "変更"),
+        "approved_removed": _approved_param("removals", "削除"),
     }
+
+
+def _approved_param(what: str, what_ja: str) -> Param:
+    return Param(
+        0,
+        type="integer",
+        minimum=0,
+        title=f"Approved {what} / 承認する{what_ja}件数",
+        description="After a run whose note says held: the figure of that note, if it is right. "
+        "/ 保留になった実行のメモの件数が正しいときに、その件数を入力します。",
+        section="After a held run / 保留の承認",
+    )
 
 
 def push_params() -> dict[str, Param]:
@@ -142,7 +161,14 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
     since_at = _midnight(params["reload_from"]) if params["reload_from"] else None
     if since_at is not None and mode == "full":
         raise ConfigError(problem="`reload_from` reads changes since a day; with the mode full leave it empty.")
-    return MasterForm(organizations=_codes(params), entities=entities, mode=mode, since_at=since_at)
+    return MasterForm(
+        organizations=_codes(params),
+        entities=entities,
+        mode=mode,
+        since_at=since_at,
+        approved_changed=params["approved_changed"],
+        approved_removed=params["approved_removed"],
+    )
 
 
 def read_push_form(params: Mapping[str, Any]) -> PushForm:

@@ -41,7 +41,7 @@ def write_note(context: Context, text: str) -> bool:
     try:
         # The environment may name a proxy, which would not know this network.
         with httpx.Client(base_url=connection.host, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
-            answer = _patch_note(client, login, run, shortened(text))
+            answer = _patch_note(client, login, run=run, text=shortened(text))
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
         _log.warning("The run's note was not written: Airflow's API gave %s.", type(error).__name__)
         return False
@@ -69,7 +69,7 @@ def shortened(text: str, *, longest: int = LONGEST_NOTE) -> str:
     return (cut.rpartition("\n")[0] or cut) + more
 
 
-def _patch_note(client: httpx.Client, login: dict[str, str | None], run: str, text: str) -> httpx.Response:
+def _patch_note(client: httpx.Client, login: dict[str, str | None], *, run: str, text: str) -> httpx.Response:
     token = client.post("/auth/token", json=login)
     if not token.is_success:
         return token

@@ -68,6 +68,8 @@ begin
     select n.visit_id, n.revision, n.organization, n.office_id, n.patient_id, n.practitioner_id, n.service_code,
         n.start_at, n.end_at, coalesce(n.status, 'planned'), n.actual_start_at, n.actual_end_at, n.note
     from jsonb_populate_recordset(null::schedule.visit, coalesce(document -> 'visits', '[]')) n
+    -- Also of a visit that has been deleted since, an older revision is old.
+    where coalesce(n.revision > sync.captured_revision(n.visit_id), true)
     order by n.visit_id
     on conflict (visit_id) do update set
         revision = excluded.revision, organization = excluded.organization, office_id = excluded.office_id,
@@ -77,9 +79,13 @@ begin
         updated_at = now()
     where v.revision < excluded.revision;
     get diagnostics changed = row_count;
+    -- What capture keeps of a deleted visit is its last row: it has to name the revision that deleted it.
+    update schedule.visit v set revision = d.revision
+    from jsonb_to_recordset(coalesce(document -> 'deleted', '[]')) d (visit_id text, revision bigint)
+    where v.visit_id = d.visit_id and v.revision < d.revision;
     delete from schedule.visit v
     using jsonb_to_recordset(coalesce(document -> 'deleted', '[]')) d (visit_id text, revision bigint)
-    where v.visit_id = d.visit_id and v.revision < d.revision;
+    where v.visit_id = d.visit_id and v.revision = d.revision;
     insert into schedule.week_state (office_id, week, organization, state, changed_by)
     select n.office_id, n.week, n.organization, n.state, n.changed_by
     from jsonb_populate_recordset(null::schedule.week_state, coalesce(document -> 'weeks', '[]')) n

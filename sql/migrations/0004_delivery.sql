@@ -135,6 +135,10 @@ from (
     join sync.release r on r.office_id = h.office_id and r.week = h.week
     join sync.link l on l.partner = r.partner and l.organization = h.organization
     where l.enabled and 'schedule' = any (l.directions)
+      -- Moved to another office and cancelled there: what the old office's week holds is taken back, once.
+      and not (h.cancelled and exists (
+          select from sync.held h2
+          where (h2.partner, h2.visit_id, h2.week) = (l.partner, h.visit_id, h.week) and h2.office_id <> h.office_id))
     union all
     select l.partner, h.visit_id, held.week, 'withdraw', h.version, r.generation, h.organization, held.office_id
     from sync.visit_head h
@@ -153,6 +157,12 @@ where exists (select from schedule.week_finalized f where f.office_id = i.office
 create function sync.refresh_todo(visits text[]) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
+    if cardinality(visits) > 1 then
+        -- Always in this order: two refreshes never wait for each other in a circle.
+        perform from (
+            select from sync.todo t where t.visit_id = any (visits)
+            order by t.partner, t.visit_id, t.week, t.action for update) locked;
+    end if;
     delete from sync.todo t
     where t.visit_id = any (visits)
       and not exists (
@@ -188,5 +198,23 @@ create function sync.visits_of_week(office bigint, monday date) returns text[]
         select visit_id from sync.visit_head where office_id = office and week = monday
         union
         select visit_id from sync.push_result where office_id = office and week = monday and present
+        union
+        select visit_id from sync.push_attempt
+        where office_id = office and week = monday and state in ('claimed', 'sent', 'unknown')
     ) v
 $$;
+
+-- For whoever holds the organization's lock alone. The answer of a visit in flight may be settled at this moment: its
+-- head is locked first, so that one of the two sees what the other wrote. The claims wait for the organization's lock.
+create function sync.refresh_week(office bigint, monday date) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    visits text[] := sync.visits_of_week(office, monday);
+begin
+    perform from (
+        select from sync.visit_head h
+        where h.visit_id = any (visits) and exists (
+            select from sync.push_attempt a where a.visit_id = h.visit_id and a.state in ('claimed', 'sent', 'unknown'))
+        order by h.visit_id for no key update) locked;
+    perform sync.refresh_todo(sync.visits_of_week(office, monday));
+end $$;

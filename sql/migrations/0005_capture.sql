@@ -21,7 +21,11 @@ begin
             tg_op = 'DELETE' or visit.status = 'cancelled')
     on conflict (visit_id) do update set
         version = h.version + 1, office_id = excluded.office_id, week = excluded.week, cancelled = excluded.cancelled
+    where h.organization = excluded.organization
     returning * into head;
+    if not found then
+        raise exception 'a visit keeps its id and its organization' using errcode = 'check_violation';
+    end if;
     insert into sync.change_history (visit_id, version, revision, organization, office_id, week, cancelled, visit)
     values (head.visit_id, head.version, visit.revision, head.organization, head.office_id, head.week, head.cancelled,
             to_jsonb(visit));
@@ -30,6 +34,16 @@ begin
 end $$;
 create trigger capture after insert or update or delete on schedule.visit
     for each row execute function sync.capture_visit();
+
+-- The revision of a visit's newest change, also after it was deleted; 0: it was never seen.
+create function sync.captured_revision(p_visit_id text) returns bigint
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select coalesce((
+        select c.revision from sync.visit_head h
+        join sync.change_history c on c.visit_id = h.visit_id and c.version = h.version
+        where h.visit_id = p_visit_id), 0)
+$$;
+grant execute on function sync.captured_revision to sync_product;
 
 create function sync.count_week_state() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -55,7 +69,7 @@ begin
           and not exists (select from sync.release r
                           where r.partner = l.partner and r.office_id = new.office_id and r.week = new.week);
     end if;
-    perform sync.refresh_todo(sync.visits_of_week(new.office_id, new.week));
+    perform sync.refresh_week(new.office_id, new.week);
     return null;
 end $$;
 create trigger capture after insert on schedule.week_state
@@ -73,7 +87,11 @@ begin
         values (new.partner, office, new.week, new.organization, 1)
         on conflict (partner, office_id, week) do update set
             generation = r.generation + (new.mode = 'resend')::integer, released_at = now();
-        perform sync.refresh_todo(sync.visits_of_week(office, new.week));
+        -- Parked: nobody but a person could say what became of the call, and a resend is that person's word.
+        update sync.push_attempt a set state = 'settled'
+        where new.mode = 'resend' and (a.partner, a.office_id, a.week) = (new.partner, office, new.week)
+          and a.state = 'unknown' and a.settle_at = 'infinity';
+        perform sync.refresh_week(office, new.week);
     end loop;
     return null;
 end $$;
@@ -84,7 +102,7 @@ create function sync.capture_link() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform sync.lock_organization(new.organization, false);
-    perform sync.refresh_todo(sync.visits_of_week(r.office_id, r.week))
+    perform sync.refresh_week(r.office_id, r.week)
     from sync.release r where r.partner = new.partner and r.organization = new.organization;
     return null;
 end $$;

@@ -80,6 +80,7 @@ declare
     visits text[];
     closed integer;
 begin
+    perform sync.lock_organization(p_organization, true);
     select coalesce(array_agg(t.visit_id), '{}') into visits
     from sync.todo t where t.partner = p_partner and t.organization = p_organization and not sync.needs_call(t)
       and not exists (
@@ -107,9 +108,11 @@ create function sync.claim(p_partner text, p_organization text, p_owner bigint, 
     p_run_key text) returns setof sync.push_attempt
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    visits text[] := p_visits;
+    visits text[];
 begin
-    visits := sync.lock_heads(visits);
+    -- Before the heads: who closes, reopens or releases a week is done, or has not begun.
+    perform sync.lock_organization(p_organization, true);
+    visits := sync.lock_heads(p_visits);
     perform sync.refresh_todo(visits);
     insert into sync.push_result (partner, organization, office_id, visit_id, version, week, action, generation, outcome,
         code, run_key)
@@ -121,6 +124,9 @@ begin
     where c.visit_id = any (visits)
       and not exists (select from sync.push_result d where d.final and d.partner = p_partner
                         and d.visit_id = c.visit_id and d.version = c.version)
+      -- Another pusher may have claimed it since it was listed: the answer on its way says what became of that version.
+      and not exists (select from sync.push_attempt a where a.partner = p_partner and a.visit_id = c.visit_id
+                        and a.state in ('claimed', 'sent', 'unknown'))
     on conflict do nothing;
     return query
     insert into sync.push_attempt (partner, organization, office_id, visit_id, version, week, action, generation,
@@ -196,7 +202,8 @@ declare
     used integer;
     passed integer;
 begin
-    select count(*) filter (where r.counted), count(*) filter (where r.outcome = 'retry') into used, passed
+    select count(*) filter (where r.counted), count(*) filter (where r.outcome = 'retry' and r.code <> 'waiting_for_limit')
+    into used, passed
     from sync.push_result r
     where r.visit_id = a.visit_id and (r.partner, r.week, r.action, r.version, r.generation)
         = (a.partner, a.week, a.action, a.version, a.generation);
@@ -219,34 +226,32 @@ begin
     perform sync.refresh_todo(array [a.visit_id]);
     -- What was read back and not found goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
     update sync.todo t
-    set due_at = greatest((item ->> 'retry_at')::timestamptz, clock_timestamp() + case when counted then interval '0'
+    set due_at = greatest((item ->> 'retry_at')::timestamptz, clock_timestamp() + case
+        when counted or item ->> 'code' = 'waiting_for_limit' then interval '0'
         else make_interval(secs => least(600, 5 * 2 ^ least(passed, 8))) end)
     where outcome = 'retry' and (t.partner, t.visit_id, t.week, t.action, t.version, t.generation)
         = (a.partner, a.visit_id, a.week, a.action, a.version, a.generation);
     return outcome;
 end $$;
 
--- What became of attempts: [{"attempt", "outcome", "counted", "parked", "code", "status", "fields", "present", "partner_ref", "retry_at"}].
-create function sync.settle(p_items jsonb, p_owner bigint, p_run_key text, p_max_attempts integer)
-    returns table (attempt_id bigint, outcome text)
+-- What became of an attempt: {"attempt", "outcome", "counted", "parked", "code", "status", "fields", "present",
+-- "partner_ref", "retry_at"}. One a transaction: a product edits its visits in any order, and who waits for the lock of
+-- one visit may hold no other's.
+create function sync.settle(p_item jsonb, p_owner bigint, p_run_key text, p_max_attempts integer) returns text
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    item jsonb;
+    attempt bigint := (p_item ->> 'attempt')::bigint;
     a sync.push_attempt;
 begin
-    for item, a.visit_id in
-        select i, b.visit_id from jsonb_array_elements(p_items) i
-        join sync.push_attempt b on b.id = (i ->> 'attempt')::bigint order by b.visit_id
-    loop
-        perform 1 from sync.visit_head h where h.visit_id = a.visit_id for no key update;
-        select * into a from sync.push_attempt b
-        where b.id = (item ->> 'attempt')::bigint and b.owner = p_owner and b.state in ('claimed', 'sent', 'unknown')
-        for update;
-        continue when not found;
-        attempt_id := a.id;
-        outcome := sync.settle_one(a, item, p_run_key, p_max_attempts);
-        return next;
-    end loop;
+    perform from sync.visit_head h
+    where h.visit_id = (select b.visit_id from sync.push_attempt b where b.id = attempt) for no key update;
+    select * into a from sync.push_attempt b
+    where b.id = attempt and b.owner = p_owner and b.state in ('claimed', 'sent', 'unknown')
+    for update;
+    if not found then
+        return null;
+    end if;
+    return sync.settle_one(a, p_item, p_run_key, p_max_attempts);
 end $$;
 
 -- Not sent before a deferral: the claim is given up, so that nobody waits behind it.

@@ -97,6 +97,7 @@ declare
     l sync.limit_spec;
     room bigint := p_count;
     fair bigint := p_count;
+    here bigint;
     paused_until timestamptz;
     waiting boolean;
 begin
@@ -111,9 +112,11 @@ begin
     into granted_at, paused_until, waiting;
     expires_at := granted_at + sync.seconds(p_hold_seconds);
     foreach l in array specs loop
-        room := least(room, sync.limit_room(l, granted_at));
+        -- Fairness shares out all the room that a limit has, not only the part that was asked for.
+        here := sync.limit_room(l, granted_at);
+        room := least(room, here);
         if waiting then
-            fair := least(fair, sync.fair_room(l, room, p_partner, p_organization, p_class, granted_at));
+            fair := least(fair, sync.fair_room(l, here, p_partner, p_organization, p_class, granted_at));
         end if;
         if l.counts = 'fixed_window' then
             expires_at := least(expires_at, (sync.fixed_window(l, granted_at)).ends_at - l.jitter);

@@ -20,9 +20,12 @@ select l.partner, l.organization,
     (select count(*)::integer from sync.push_result r
      where r.partner = l.partner and r.organization = l.organization and r.outcome in ('rejected', 'dead')) as rejected,
     (select count(*)::integer from sync.todo t
-     where t.partner = l.partner and t.organization = l.organization) as waiting
+     where t.partner = l.partner and t.organization = l.organization) as waiting,
+    (select count(*)::integer from sync.blocked(l.partner, l.organization, array ['office', 'patient', 'practitioner'])
+    ) as blocked
 from sync.link l;
 comment on view sync.overview is 'One row a partner and organization: what came in, what is quarantined, what went out, what waits.';
 
 grant select on sync.overview to sync_run, sync_reader;
 grant usage on schema sync to sync_reader;
+grant execute on function sync.blocked to sync_reader;

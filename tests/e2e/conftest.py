@@ -10,6 +10,7 @@ import pytest
 
 from live_stack import temporary_installation
 from partner_sync.weeks import Week
+from sandbox.control_client import ControlClient
 from stack.airflow_api import AirflowApi
 from stack.demo import prepare
 from stack.demo_story import Told, tell
@@ -23,7 +24,7 @@ class Live:
 
     installation: Installation
     api: AirflowApi
-    partners: dict[str, PracticePartner]
+    partners: dict[str, ControlClient]
     told: Told
 
     @property
@@ -39,14 +40,21 @@ class Live:
 
     def practice_visits(self, partner: str, organization: str) -> dict[str, dict[str, Any]]:
         """What the practice partner holds, counted by itself, by our visit id."""
-        visits = self.partners[partner].control("GET", "visits")["visits"]
-        mine = [visit for visit in visits if visit["organization"] == organization]
-        return {visit["body"].get("external_id") or visit["key"]: visit["body"] for visit in mine}
+        visits = self.partners[partner].visits(organization)
+        return {visit["body"].get("external_id") or visit["key"]: visit["body"] for visit in visits}
+
+
+def control_of(partner: PracticePartner) -> ControlClient:
+    token = (partner.folder / "control-token").read_text(encoding="utf-8").strip()
+    return ControlClient(partner.url, token)
 
 
 @pytest.fixture(scope="session")
 def live() -> Iterator[Live]:
     with temporary_installation() as installation:
-        partners = prepare(installation)
+        partners = {profile: control_of(partner) for profile, partner in prepare(installation).items()}
+        for partner in partners.values():
+            # Enough to cross pages and shares, and every kind of dirt; the demo itself has more.
+            partner.resize(patients=45, dirty_share=0.15)
         with installation.api() as api:
             yield Live(installation, api, partners, tell(installation, api))

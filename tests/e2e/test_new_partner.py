@@ -115,10 +115,32 @@ def test_five_steps_and_no_code_bring_a_new_partner_to_a_finished_run(live: Live
 
     week = Week.of(datetime.now(UTC)).next()
     with live.installation.connect("sync_product") as product:
-        practice_product.plan_weeks(product, ORGANIZATION, {week: False})
-        practice_product.finalize(product, ORGANIZATION, week)
+        practice_product.plan_weeks(product, ORGANIZATION, weeks={week: False})
+        practice_product.finalize(product, ORGANIZATION, week=week)
     assert run(live, "aoba__schedule_push", week=str(week), dry_run=True) == "success"
     assert partner.visits() == []
     assert run(live, "aoba__schedule_push", week=str(week)) == "success"
     planned = live.rows("select visit_id from schedule.visit where organization = %s", ORGANIZATION)
     assert {visit["key"] for visit in partner.visits(THEIR_NAME)} == {row["visit_id"] for row in planned}
+
+
+def test_a_blocked_visit_goes_out_after_a_person_has_joined_its_practitioner(live: Live) -> None:
+    blocked = live.rows(
+        "select b.visit_id, v.practitioner_id"
+        " from sync.blocked('tsubaki', 'momiji-care', array ['practitioner', 'patient']) b"
+        " join schedule.visit v using (visit_id) where b.missing = array ['practitioner'] order by b.visit_id"
+    )
+    assert blocked
+    free = live.rows(
+        "select source_key from staging.practitioner s"
+        " where s.partner = 'tsubaki' and s.organization = 'momiji-care' and not exists (select from canonical.crosswalk c where c.partner = s.partner and c.organization = s.organization and"
+        " c.entity = 'practitioner' and c.source_key = s.source_key) order by source_key"
+    )
+    who = f"ID={blocked[0]['practitioner_id']}"
+    told = make(
+        live, "join-key", "PARTNER=tsubaki", "ORGANIZATION=momiji-care", "ENTITY=practitioner", who, "BY=planner-1",
+        key=free[0]["source_key"],
+    )  # fmt: skip
+    assert "Joined" in told
+    assert run(live, "tsubaki__live_push") == "success"
+    assert blocked[0]["visit_id"] in live.practice_visits("tsubaki", "momiji-care")

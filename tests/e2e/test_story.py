@@ -31,12 +31,12 @@ def test_the_partner_holds_exactly_the_visits_that_stand_as_accepted(
 
 def test_no_visit_was_made_twice(live: Live) -> None:
     for partner in live.partners.values():
-        assert partner.control("GET", "duplicates")["duplicates"] == []
+        assert partner.duplicates() == []
 
 
 def test_no_call_met_the_partners_limit(live: Live) -> None:
     for partner in live.partners.values():
-        statuses = {call["status"] for call in partner.control("GET", "received")["received"]}
+        statuses = {call["status"] for call in partner.received()}
         assert 429 not in statuses
 
 
@@ -87,7 +87,9 @@ def test_the_runs_carry_a_note_with_counts_in_both_languages(live: Live) -> None
     run = next(run for dag, run in live.told.runs if dag == "honoka__schedule_push")
     note = live.api.run("honoka__schedule_push", run)["note"]
     assert note
-    assert "sakura-care" in note
+    assert "offices released" in note
+    assert "offices not finalized 1" in note
+    assert "visits accepted" in note
     assert any("\u3040" <= letter <= "\u30ff" for letter in note)
 
 

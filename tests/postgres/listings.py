@@ -129,8 +129,9 @@ class MasterBed:
         with self.validating.transaction():
             self.validating.execute(
                 f"insert into quality.run (partner, organization, entity, run_key, evaluated, quarantined, returned,"
-                f" waiting, last_row_id) select %(partner)s::text, %(organization)s::text, %(entity)s, %(run_key)s::text, 0, 0, 0,"
-                f" 0, coalesce(max(row_id), 0) from staging.{entity} where {where} on conflict do nothing",
+                f" waiting, last_row_id)"
+                f" select %(partner)s::text, %(organization)s::text, %(entity)s, %(run_key)s::text, 0,"
+                f" 0, 0, 0, coalesce(max(row_id), 0) from staging.{entity} where {where} on conflict do nothing",
                 parameters,
             )
             self.validating.execute(

@@ -52,7 +52,7 @@ def accept(product: Product, visit_id: str) -> None:
     assert claimed
     for row in claimed:
         outcome = "accepted" if row["action"] == "put" else "withdrawn"
-        item = f'[{{"attempt": {row["id"]}, "outcome": "{outcome}"}}]'
+        item = f'{{"attempt": {row["id"]}, "outcome": "{outcome}"}}'
         push.execute("select sync.mark_sent(%s, %s, 90)", ([row["id"]], owner))
         push.execute("select sync.settle(%s, %s, 'run', 8)", (item, owner))
     push.close()
@@ -132,7 +132,7 @@ def test_a_move_while_the_put_is_under_way_is_withdrawn_when_its_answer_comes(pr
     push.execute("select sync.mark_sent(%s, %s, 90)", ([attempt], owner))
     product.visit("v1", day=NEXT_WEEK.monday, revision=2)
     assert todo(product) == []
-    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'[{{"attempt": {attempt}, "outcome": "accepted"}}]', owner))
+    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'{{"attempt": {attempt}, "outcome": "accepted"}}', owner))
     assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1)]
 
 
@@ -146,7 +146,7 @@ def test_an_edit_while_it_is_sent_stays_pending(product: Product) -> None:
     attempt = push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchone()["id"]
     product.visit("v1", revision=2, note="edited")
     assert push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchall() == []
-    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'[{{"attempt": {attempt}, "outcome": "accepted"}}]', owner))
+    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'{{"attempt": {attempt}, "outcome": "accepted"}}', owner))
     assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
 
 
@@ -239,6 +239,12 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("edit"), st.sampled_from(["v1", "v2"]), st.sampled_from([0, 7])),
         st.tuples(st.just("cancel"), st.sampled_from(["v1", "v2"]), st.just(0)),
+        st.tuples(st.just("edit elsewhere"), st.sampled_from(["v1", "v2"]), st.sampled_from([0, 7])),
+        st.tuples(st.just("cancel elsewhere"), st.sampled_from(["v1", "v2"]), st.just(0)),
+        st.tuples(st.just("delete"), st.sampled_from(["v1", "v2"]), st.just(0)),
+        st.tuples(st.just("link off"), st.just(""), st.just(0)),
+        st.tuples(st.just("link on"), st.just(""), st.just(0)),
+        st.tuples(st.just("close"), st.just(""), st.just(0)),
         st.tuples(st.just("finalized"), st.just(""), st.sampled_from([0, 7])),
         st.tuples(st.just("reopened"), st.just(""), st.sampled_from([0, 7])),
         st.tuples(st.just("release"), st.just(""), st.sampled_from([0, 7])),
@@ -247,6 +253,16 @@ STEPS = st.lists(
     ),
     max_size=14,
 )
+
+
+def plan(product: Product, what: str, visit: str, *, week: Week, revision: int) -> None:
+    """What a planner does to a visit: 'edit', 'cancel', either 'elsewhere' (in the second office), 'delete'."""
+    if what == "delete":
+        product.apply(deleted=[{"visit_id": visit, "revision": revision}])
+        return
+    status = "cancelled" if what.startswith("cancel") else "planned"
+    office = 2 if what.endswith("elsewhere") else 1
+    product.visit(visit, day=week.monday, revision=revision, status=status, note=str(revision), office_id=office)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -259,15 +275,20 @@ def test_the_todo_table_equals_the_view_whatever_happens(database: Database, ste
         "delete from sync.push_attempt; delete from sync.todo; delete from sync.release; delete from sync.push_request;"
         "set session_replication_role = origin"
     )
+    admin.execute("update sync.link set enabled = true")
     known = admin.execute("select from sync.organization").fetchall()
     product = make_product(database) if not known else Product(database, database.connect("product"))
     for number, (what, visit, days) in enumerate(steps, start=1):
         week = Week(WEEK.monday + timedelta(days=days))
-        if what in ("edit", "cancel"):
-            status = "cancelled" if what == "cancel" else "planned"
-            product.visit(visit, day=week.monday, revision=number, status=status, note=str(number))
+        if visit and what != "accept":
+            plan(product, what, visit, week=week, revision=number)
+        elif what.startswith("link"):
+            admin.execute("update sync.link set enabled = %s", [what == "link on"])
+        elif what == "close":
+            admin.execute("select sync.close_without_call(%s, 'sakura', 'run')", [PARTNER])
         elif what in ("finalized", "reopened"):
-            product.week(what, week=week)
+            for office in (1, 2):
+                product.week(what, week=week, office=office)
         elif what in ("release", "resend"):
             try:
                 release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")

@@ -229,3 +229,15 @@ def test_a_reload_starts_at_the_given_time_also_after_a_deferral(bed: MasterBed)
         bed.extract("r1", partner, mode="incremental", since_at=since)
     bed.extract("r1", partner, mode="incremental", since_at=since)
     assert partner.since == [since, since]
+
+
+def test_a_partner_that_does_not_list_who_is_gone_is_read_in_full_once_a_day(bed: MasterBed) -> None:
+    partner = ListedPartner([[patient("P-1")]], can=Capabilities(incremental=True))
+    bed.looking.execute(
+        "insert into canonical.watermark (partner, organization, entity, source_at, run_key)"
+        " values (%(partner)s, %(organization)s, %(entity)s, '2026-01-01', 'r0')",
+        bed.key("r0").as_parameters(),
+    )
+    modes = [bed.extract(run, partner, mode="incremental").mode for run in ("r1", "r2")]
+    bed.looking.execute("update staging.slice set finished_at = finished_at - interval '25 hours' where run_key = 'r1'")
+    assert [*modes, bed.extract("r3", partner, mode="incremental").mode] == ["full", "incremental", "full"]

@@ -278,6 +278,14 @@ def test_somebody_always_gets_something_while_there_is_room(ledger: TestLedger) 
         assert used["calls"] == 12
 
 
+def test_who_asks_for_a_few_calls_gets_them_while_there_is_room_for_all_who_wait(ledger: TestLedger) -> None:
+    """Two shards of one push: each keeps room for the other, and neither stands still for it."""
+    ledger.ask(SHARED, 12, at=START, organization="aoba")
+    for name in ("aoba", "botan"):
+        assert ledger.ask(SHARED, 2, at=after(1), organization=name).count == 0
+    assert [ledger.ask(SHARED, 2, at=after(60), organization=name).count for name in ("botan", "aoba")] == [2, 2]
+
+
 # --- gates -------------------------------------------------------------------------------------------------------
 
 

@@ -369,7 +369,8 @@ def test_a_key_that_a_person_has_joined_gets_that_id_when_its_partner_becomes_th
     bed.sync("r1", [patient("P-1")])
     ours = bed.canonical()["P-1"]["id"]
     database.connect("onboarding").execute(
-        "insert into canonical.key_map values ('tsubaki', %s, 'patient', %s, '99', 'a person')", [bed.organization, ours]
+        "insert into canonical.key_map values ('tsubaki', %s, 'patient', %s, '99', 'a person')",
+        [bed.organization, ours],
     )
     assert second.sync("t1", [user("98", None), user("99", None)]).inserted == 1
     assert second.canonical()["99"]["id"] == ours

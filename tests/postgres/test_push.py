@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 from partner_sync.delivery.plan import masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.push import PushCounts, PushWork, push_organization
 from partner_sync.delivery.release import release_week
-from partner_sync.errors import LimitReachedError, PartnerAuthError, PartnerUnavailableError, SettlingError
+from partner_sync.delivery.turnstile import Turnstile
+from partner_sync.errors import (
+    BadAnswerError,
+    LimitReachedError,
+    PartnerAuthError,
+    PartnerUnavailableError,
+    SettlingError,
+)
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.partners.loader import load_partners
@@ -276,6 +284,76 @@ def test_a_resend_sends_everything_under_new_keys(pusher: Pusher) -> None:
     assert pusher.push("run-2").outcomes == {"accepted": 3}
     keys = {call["idempotency_key"] for call in pusher.practice.received() if call["method"] == "PUT"}
     assert len(keys) == 6
+
+
+def test_a_visit_that_is_being_edited_waits_and_uses_up_neither_grants_nor_the_others_time(pusher: Pusher) -> None:
+    pusher.release()
+    with pusher.product.product.transaction():
+        pusher.product.visit("v1", revision=2, note="being edited")
+        with pytest.raises(SettlingError):
+            pusher.push()
+        assert sorted(pusher.held()) == ["v2", "v3"]
+        grants = "select distinct grant_id, calls from sync.rate_ledger"
+        assert pusher.rows(f"select sum(calls)::integer from ({grants}) g") == [(3,)]
+    pusher.push_until_settled()
+    assert pusher.held()["v1"]["note"] == "being edited"
+
+
+def test_a_visit_that_cannot_be_read_back_does_not_hold_up_the_others(pusher: Pusher) -> None:
+    pusher.release()
+    pusher.practice.fault("drop_after", method="PUT", times=1)
+    with pytest.raises(SettlingError):
+        pusher.push()
+    pusher.product.visit("v8")
+    pusher.practice.fault("status", method="GET", path="/v1/visits/*")
+    time.sleep(QUICK["settle_after_seconds"])
+    with pytest.raises(SettlingError):
+        pusher.push()
+    assert "v8" in pusher.held()
+
+
+def test_a_wrong_address_stops_the_organization_and_uses_up_no_attempt(pusher: Pusher) -> None:
+    pusher.release()
+    pusher.practice.fault("redirect", method="PUT", times=3)
+    with pytest.raises(BadAnswerError):
+        pusher.push()
+    assert pusher.rows("select distinct outcome, counted from sync.push_result") == [("retry", False)]
+    pusher.push_until_settled()
+    assert sorted(pusher.held()) == ["v1", "v2", "v3"]
+
+
+def test_an_item_that_needs_a_second_call_gets_a_grant_for_it_or_waits(pusher: Pusher) -> None:
+    partner = replace_limits(pusher.partner, requests=2, per_seconds=60)
+    conn = pusher.product.database.connect("push")
+    gate = Turnstile(conn, partner, organization=ORGANIZATION, call_class="request")
+    assert gate.grant(1, endpoint="GET /v1/visits") == 1
+    gate.take("GET /v1/visits")
+    gate.take("GET /v1/visits")
+    with pytest.raises(LimitReachedError) as waiting:
+        gate.take("GET /v1/visits")
+    assert waiting.value.retry_at > datetime.now(UTC) + timedelta(seconds=30)
+    gate.finish()
+    assert pusher.rows("select count(*) from sync.rate_ledger where leaves_by_at > clock_timestamp()") == [(0,)]
+
+
+def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a_resend(
+    pusher: Pusher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = pusher.open
+
+    def neither_key_nor_read_back(gate: Gate) -> PartnerKind:
+        kind = opened(gate)
+        kind.can = replace(kind.can, read_back=False, idempotency_key=False)
+        return kind
+
+    monkeypatch.setattr(pusher, "open", neither_key_nor_read_back)
+    pusher.release()
+    pusher.practice.fault("drop_before", method="PUT", times=1)
+    assert pusher.push_until_settled().parked == 1
+    assert len(pusher.held()) == 2
+    pusher.release(mode="resend", run="run-2")
+    assert pusher.push("run-2") == PushCounts(outcomes={"accepted": 3})
+    assert len(pusher.held()) == 3
 
 
 class NoCalls:

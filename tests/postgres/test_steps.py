@@ -54,13 +54,18 @@ class World:
 
     def extract(self, run: RunName, organizations: Any = ORGANIZATIONS, **changes: Any) -> Any:
         work = ExtractWork(partner=self.partner, run=run, entities=ENTITIES, mode="full")
-        return extract_organizations(self.doors, work, organizations, patience=changes.get("patience", PATIENCE))
+        return extract_organizations(
+            self.doors, work, organizations=organizations, patience=changes.get("patience", PATIENCE)
+        )
 
     def sync(self, run: RunName) -> None:
         self.extract(run)
         validate_organizations(self.doors, run, organizations=ORGANIZATIONS, entities=ENTITIES)
         merge_organizations(
-            self.doors, MergeWork(partner=self.partner, run=run, entities=ENTITIES), ORGANIZATIONS, patience=PATIENCE
+            self.doors,
+            MergeWork(partner=self.partner, run=run, entities=ENTITIES),
+            organizations=ORGANIZATIONS,
+            patience=PATIENCE,
         )
 
     def conclude(self, run: RunName) -> Any:
@@ -185,13 +190,13 @@ def order(world, key="p1", codes=(), **changes):
     links = links_to_release(world.doors, partner="honoka", codes=codes, weekly_only=changes.pop("weekly_only", False))
     return ReleaseWork(
         partner=world.partner, links=links, week=WEEK, mode=changes.get("mode", "changes"), requested_by="planner",
-        run_key=key,
+        run=name(key, "schedule_push"),
     )  # fmt: skip
 
 
 def push(world, organizations, key="p1"):
     work = WeekWork(partner=world.partner, run=name(key, "schedule_push"), week=WEEK)
-    return push_organizations(world.doors, work, organizations, patience=PATIENCE)
+    return push_organizations(world.doors, work, organizations=organizations, patience=PATIENCE)
 
 
 def test_a_push_sends_the_finalized_offices_and_lists_the_others(planned):
@@ -237,7 +242,7 @@ def test_a_tick_sends_a_later_change_of_a_released_week_and_nothing_else(planned
         "update schedule.visit set note = 'x', revision = 2 where visit_id = 'v0-1'"
     )
     planned.asked.clear()
-    assert push_due(planned.doors, planned.partner, name("t1", "live_push"), patience=PATIENCE) == ("sakura-care",)
+    assert push_due(planned.doors, planned.partner, run=name("t1", "live_push"), patience=PATIENCE) == ("sakura-care",)
     assert planned.asked == ["sakura-care"], "connections are read only for organizations with work"
 
 
@@ -245,7 +250,7 @@ def test_a_tick_leaves_an_organization_alone_whose_key_is_known_to_be_wrong(plan
     release_organizations(planned.doors, order(planned))
     planned.keys["sakura-care"] = "wrong"
     for key in ("t1", "t2"):
-        worked = push_due(planned.doors, planned.partner, name(key, "live_push"), patience=PATIENCE)
+        worked = push_due(planned.doors, planned.partner, run=name(key, "live_push"), patience=PATIENCE)
         found = planned.conclude(name(key))
         calls = len(planned.practice.received("sakura-care", method="PUT"))
         assert [cause.code for cause in found.new_causes] == (["partner_auth"] if key == "t1" else [])
@@ -257,6 +262,6 @@ def test_a_tick_never_waits_for_a_limit(planned):
     release_organizations(planned.doors, order(planned))
     narrow = limited(planned, 1)
     started = datetime.now(UTC)
-    push_due(narrow.doors, narrow.partner, name("t1", "live_push"), patience=PATIENCE)
+    push_due(narrow.doors, narrow.partner, run=name("t1", "live_push"), patience=PATIENCE)
     assert datetime.now(UTC) - started < timedelta(seconds=10)
     assert not planned.conclude(name("t1")).failed

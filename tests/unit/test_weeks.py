@@ -49,7 +49,6 @@ def test_sunday_evening_in_tokyo_is_still_the_old_week_and_monday_begins_there_f
 
 def test_the_week_over_a_years_end_is_named_by_its_monday() -> None:
     assert Week.parse("2027-01-01").monday == date(2026, 12, 28)
-    assert Week.parse("2027-01-01").iso_name == "2026-W53"
 
 
 @pytest.mark.parametrize("text", ["", "next week", "2026-02-30", "2026/11/23", "20261123x", "2026-W48", "9999-99-99"])

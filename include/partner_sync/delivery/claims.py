@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -72,9 +72,9 @@ class Claims:
         """Close what needs no call (created and cancelled before it was sent)."""
         return int(self._rows("close_without_call")[0]["closed"])
 
-    def candidates(self, count: int) -> tuple[Candidate, ...]:
-        """Up to ``count`` items that may be claimed now, the oldest first."""
-        return tuple(Candidate(**row) for row in self._rows("candidates", count=count))
+    def candidates(self, count: int, *, but: Iterable[str] = ()) -> tuple[Candidate, ...]:
+        """Up to ``count`` items that may be claimed now, the oldest first, none of the visits ``but``."""
+        return tuple(Candidate(**row) for row in self._rows("candidates", count=count, but=list(but)))
 
     def claim(self, visits: Sequence[str]) -> tuple[Claimed, ...]:
         """Claim the items of these visits; a visit that is being edited or was taken by another is left out."""
@@ -101,9 +101,12 @@ class Claims:
         self._rows("give_up", attempts=[one.attempt_id for one in claimed])
 
     def settle(self, verdicts: Mapping[int, Verdict], *, max_attempts: int) -> None:
-        """Write what became of attempts (by attempt id)."""
-        items = orjson.dumps([verdict.as_item(attempt) for attempt, verdict in verdicts.items()]).decode()
-        self._rows("settle", items=items, max_attempts=max_attempts)
+        """Write what became of attempts (by attempt id), each in a transaction of its own; waits for visits that are
+        being edited.
+        """
+        for attempt, verdict in verdicts.items():
+            item = orjson.dumps(verdict.as_item(attempt)).decode()
+            self._rows("settle", item=item, max_attempts=max_attempts)
 
     def unsettled(self) -> Unsettled:
         """What of the scope is still to come."""

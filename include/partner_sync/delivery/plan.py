@@ -93,4 +93,3 @@ def sample_calls(conn: Connection, *, partner: str, visits: Sequence[str]) -> tu
 def masked_bodies(kind: PartnerKind, calls: Sequence[VisitCall]) -> list[Mapping[str, object]]:
     """What the request bodies look like: field names, types and lengths; never a value (design, rule 15)."""
     return [{name: masked(value) for name, value in kind.request_body(call).items()} for call in calls]
-

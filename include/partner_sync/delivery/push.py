@@ -10,20 +10,30 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery import verdict
-from partner_sync.delivery.claims import Candidate, Claimed, Claims, Scope
+from partner_sync.delivery.claims import Candidate, Claimed, Claims, Scope, Unsettled
 from partner_sync.delivery.turnstile import Turnstile
 from partner_sync.delivery.verdict import Verdict
-from partner_sync.errors import ConfigError, PartnerAuthError, PartnerSyncError, PartnerUnavailableError, SettlingError
+from partner_sync.errors import (
+    BadAnswerError,
+    ConfigError,
+    PartnerAuthError,
+    PartnerSyncError,
+    PartnerUnavailableError,
+    SettlingError,
+)
 from partner_sync.kinds.interface import Gate, PartnerKind
 from partner_sync.limiter import CallClass
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 
 OpenKind = Callable[[Gate], PartnerKind]
+
+#: When to look again at a visit that the product, or another pusher, has in its hands.
+BUSY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +55,11 @@ class PushWork:
 
 @dataclass(frozen=True, kw_only=True)
 class PushCounts:
-    """What a run has done for an organization, by outcome, and how many visits are blocked."""
+    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
+    parked: int = 0
 
 
 def needed_keys(partner: Partner) -> tuple[str, ...]:
@@ -62,7 +73,8 @@ def push_organization(conn: Connection, work: PushWork, *, open_kind: OpenKind) 
 
     Raises LimitReachedError when the ledger grants nothing now, SettlingError when all that is left waits for its
     settle time or its next attempt (both name ``retry_at``; nothing is claimed and unsent then), and
-    PartnerAuthError, which stops the organization, or PartnerUnavailableError when no call of a batch got through.
+    PartnerAuthError or BadAnswerError (a wrong address or method), which stop the organization, or
+    PartnerUnavailableError when no call of a batch got through.
     """
     _Pusher(conn, work, open_kind).run()
     return counts_of_run(conn, work)
@@ -74,7 +86,9 @@ def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
     with translated_errors():
         rows = conn.execute(statement("delivery.run_counts"), facts).fetchall()
         blocked = conn.execute(statement("delivery.blocked"), facts).fetchall()
-    return PushCounts(outcomes={row["outcome"]: row["count"] for row in rows}, blocked=len(blocked))
+        parked = conn.execute(statement("delivery.parked"), facts).fetchall()
+    outcomes = {row["outcome"]: row["count"] for row in rows}
+    return PushCounts(outcomes=outcomes, blocked=len(blocked), parked=parked[0]["parked"])
 
 
 class _Pusher:
@@ -88,6 +102,8 @@ class _Pusher:
         self._turnstile = Turnstile(conn, work.partner, organization=work.organization, call_class=work.call_class)
         self._kind = open_kind(self._turnstile)
         self._ends_at = time.monotonic() + work.seconds if work.seconds is not None else None
+        # Visits that were there and could not be claimed: asking again at once would use up grant after grant.
+        self._busy: set[str] = set()
 
     def run(self) -> None:
         try:
@@ -110,14 +126,16 @@ class _Pusher:
             return False
         endpoint = self._kind.endpoint_of(batch[0].action, named=batch[0].named)
         granted = self._turnstile.grant(len(batch), endpoint=endpoint, office=str(batch[0].office_id))
-        claimed = self._claims.claim([one.visit_id for one in batch[:granted]])
+        asked = {one.visit_id for one in batch[:granted]}
+        claimed = self._claims.claim(sorted(asked))
+        self._busy |= asked - {one.call.visit_id for one in claimed}
         sent = self._claims.mark_sent(claimed, settle_after_seconds=self._settle_after_seconds)
-        self._settle(sent, threads.map(self._send_one, sent))
+        self._stop_when_nothing_gets_through(self._settle(sent, threads.map(self._send_one, sent)))
         return True
 
     def _next_batch(self) -> Sequence[Candidate]:
         """Items whose calls are bound by the same limits, as many as may be in flight."""
-        found = self._claims.candidates(self._work.partner.concurrency)
+        found = self._claims.candidates(self._work.partner.concurrency, but=self._busy)
         return [one for one in found if self._bound_like(one) == self._bound_like(found[0])]
 
     def _bound_like(self, one: Candidate) -> tuple[object, ...]:
@@ -158,23 +176,35 @@ class _Pusher:
         except PartnerSyncError as error:
             return Verdict(outcome="unknown", code=error.code)
 
-    def _settle(self, claimed: Sequence[Claimed], verdicts: Iterable[Verdict]) -> None:
+    def _settle(self, claimed: Sequence[Claimed], verdicts: Iterable[Verdict]) -> Sequence[Verdict]:
         by_attempt = {one.attempt_id: found for one, found in zip(claimed, verdicts, strict=True)}
         if by_attempt:
             self._claims.settle(by_attempt, max_attempts=self._push.max_attempts)
         self._turnstile.finish()
-        self._stop_where_no_call_can_succeed([found.code for found in by_attempt.values()])
+        found = list(by_attempt.values())
+        self._stop_where_no_call_can_succeed(found)
+        return found
 
-    def _stop_where_no_call_can_succeed(self, codes: Sequence[str]) -> None:
+    def _stop_where_no_call_can_succeed(self, verdicts: Sequence[Verdict]) -> None:
         slug = self._work.partner.slug
-        if PartnerAuthError.code in codes:
+        if any(found.code == PartnerAuthError.code for found in verdicts):
             raise PartnerAuthError(partner=slug, endpoint="a visit", status=401)
-        if codes and set(codes) == {PartnerUnavailableError.code}:
+        if wrong := [found for found in verdicts if found.outcome == "retry" and found.code == BadAnswerError.code]:
+            problem = "the partner does not know this address or method"
+            raise BadAnswerError(partner=slug, endpoint="a visit", status=wrong[0].status or "nothing", problem=problem)
+
+    def _stop_when_nothing_gets_through(self, sent: Sequence[Verdict]) -> None:
+        """Only for what was sent: one visit that cannot be read back must not hold up all the others."""
+        if sent and {found.code for found in sent} == {PartnerUnavailableError.code}:
             problem = "no call of a batch got through"
-            raise PartnerUnavailableError(partner=slug, endpoint="visits", problem=problem, retry_at=None)
+            raise PartnerUnavailableError(
+                partner=self._work.partner.slug, endpoint="visits", problem=problem, retry_at=None
+            )
 
     def _say_what_is_left(self) -> None:
         left = self._claims.unsettled()
+        if left.retry_at is None and self._busy and (busy := self._claims.candidates(len(self._busy))):
+            left = Unsettled(count=len(busy), retry_at=datetime.now(UTC) + timedelta(seconds=BUSY_SECONDS))
         if left.retry_at is not None and self._time_is_left():
             names = {"partner": self._work.partner.slug, "organization": self._work.organization}
             raise SettlingError(**names, retry_at=left.retry_at, count=left.count)

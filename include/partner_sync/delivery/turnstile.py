@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 
 from partner_sync.database import Connection
@@ -12,7 +13,11 @@ from partner_sync.partners.model import Partner
 
 
 class Turnstile:
-    """A Gate whose calls are granted in batches on the pusher's own connection; threads only take and heed."""
+    """A Gate whose calls are granted in batches on the pusher's own connection.
+
+    An item that needs more calls than one (the next page of a read-back), or whose grant has expired, asks for one
+    more: the pusher's thread waits for the batch and leaves the connection to it.
+    """
 
     def __init__(self, conn: Connection, partner: Partner, *, organization: str, call_class: CallClass) -> None:
         self._conn = conn
@@ -20,11 +25,46 @@ class Turnstile:
         self._organization = organization
         self._call_class: CallClass = call_class
         self._limits: Limits = limits_of(partner)
-        self._grant: Grant | None = None
-        self._gate: PrepaidGate | None = None
+        self._office: str | None = None
+        self._lock = threading.Lock()
+        self._given: list[tuple[Grant, PrepaidGate]] = []
+        self._closed = True
 
     def grant(self, count: int, *, endpoint: str, office: str | None = None) -> int:
         """Take up to ``count`` calls; returns how many may leave. Raises LimitReachedError when none may now."""
+        self._office, self._closed = office, False
+        return self._acquire(count, endpoint)
+
+    def finish(self) -> None:
+        """No call of the batch leaves any more: what the partner said counts from now on, for everybody."""
+        with self._lock:
+            self._closed = True
+            given, self._given = self._given, []
+        for grant, gate in given:
+            gate.close()
+            for heard in gate.heard:
+                facts = {"partner": self._partner, "organization": self._organization}
+                pause(self._conn, **facts, until_at=heard.until_at, scope=heard.scope)
+            finish_grant(self._conn, grant)
+
+    def take(self, endpoint: str) -> None:
+        with self._lock:
+            if self._closed or not self._given:
+                raise LimitReachedError(partner=self._partner, retry_at=None)
+            try:
+                self._given[-1][1].take(endpoint)
+            except LimitReachedError:
+                if any(gate.heard for _, gate in self._given):
+                    raise
+                self._acquire(1, endpoint)
+                self._given[-1][1].take(endpoint)
+
+    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
+        with self._lock:
+            for _, gate in self._given[-1:]:
+                gate.heed(status=status, scope=scope, retry_at=retry_at)
+
+    def _acquire(self, count: int, endpoint: str) -> int:
         grant = acquire(
             self._conn,
             partner=self._partner,
@@ -33,29 +73,9 @@ class Turnstile:
             count=count,
             call_class=self._call_class,
             endpoint=endpoint,
-            office=office,
+            office=self._office,
         )
         if not grant.count:
             raise LimitReachedError(partner=self._partner, retry_at=grant.retry_at)
-        self._grant, self._gate = grant, PrepaidGate(grant)
+        self._given.append((grant, PrepaidGate(grant)))
         return grant.count
-
-    def finish(self) -> None:
-        """No call of the batch leaves any more: what the partner said counts from now on, for everybody."""
-        if self._grant is None or self._gate is None:
-            return
-        self._gate.close()
-        for heard in self._gate.heard:
-            facts = {"partner": self._partner, "organization": self._organization}
-            pause(self._conn, **facts, until_at=heard.until_at, scope=heard.scope)
-        finish_grant(self._conn, self._grant)
-        self._grant = self._gate = None
-
-    def take(self, endpoint: str) -> None:
-        if self._gate is None:
-            raise LimitReachedError(partner=self._partner, retry_at=None)
-        self._gate.take(endpoint)
-
-    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        if self._gate is not None:
-            self._gate.heed(status=status, scope=scope, retry_at=retry_at)

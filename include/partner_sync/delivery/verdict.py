@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from partner_sync.errors import (
+    BadAnswerError,
     LimitReachedError,
     PartnerAuthError,
     PartnerSyncError,
@@ -46,8 +47,8 @@ class Verdict:
         return facts
 
 
-#: What surely was not done and comes back by itself, without using up an attempt.
-_PASSING = (RateLimitedError, PartnerUnavailableError, LimitReachedError, PartnerAuthError)
+#: What surely was not done and comes back by itself, without using up an attempt (interface.PartnerKind.send).
+_PASSING = (RateLimitedError, PartnerUnavailableError, LimitReachedError, PartnerAuthError, BadAnswerError)
 
 
 def of_answer(answer: Accepted, action: Action) -> Verdict:

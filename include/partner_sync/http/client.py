@@ -98,7 +98,7 @@ class PartnerClient:
         self._note(intent, request, outcome=str(said.status), seconds=time.monotonic() - started)
         if said.status == 429 or (said.status == 503 and said.retry_at is not None):
             self._gate.heed(status=said.status, scope=said.scope, retry_at=said.retry_at)
-        if (refusal := error_of_answer(intent, said, self._now())) is not None:
+        if (refusal := error_of_answer(intent, said, now=self._now())) is not None:
             raise refusal
         return answer
 
@@ -107,7 +107,7 @@ class PartnerClient:
         try:
             return orjson.loads(answer.content)
         except orjson.JSONDecodeError:
-            raise unreadable(intent, answer.status, "it is not JSON") from None
+            raise unreadable(intent, answer.status, problem="it is not JSON") from None
 
     def same_origin(self, url: str) -> bool:
         """Whether a whole address points to the partner's configured origin."""
@@ -126,7 +126,7 @@ class PartnerClient:
             success = response.is_success
             body = self._body(response, MAX_ANSWER_BYTES if success else _MAX_REFUSAL_BYTES)
             if success and body is None:
-                raise unreadable(intent, response.status_code, f"it is larger than {MAX_ANSWER_BYTES} bytes")
+                raise unreadable(intent, response.status_code, problem=f"it is larger than {MAX_ANSWER_BYTES} bytes")
             said = Said(status=response.status_code) if success else self._said(response, body)
             following = None if intent.changes else _following(intent, response)
             return Answer(status=response.status_code, content=body or b"", next_url=following), said
@@ -155,7 +155,7 @@ class PartnerClient:
         )
 
     def _note(self, intent: Intent, request: Request, *, outcome: str, seconds: float) -> None:
-        what = described(self._origin, intent.endpoint, request.parameters)
+        what = described(self._origin, intent.endpoint, parameters=request.parameters)
         log.debug(
             "%s: %s -> %s in %.3f s, sent %s", self.partner.slug, what, outcome, seconds, open_headers(request.headers)
         )
@@ -206,7 +206,7 @@ def _following(intent: Intent, response: httpx.Response) -> str | None:
     try:
         return str(response.url.join(target))
     except httpx.InvalidURL:
-        raise unreadable(intent, response.status_code, "its Link header holds no URL") from None
+        raise unreadable(intent, response.status_code, problem="its Link header holds no URL") from None
 
 
 def _json_or_none(body: bytes | None) -> Any:

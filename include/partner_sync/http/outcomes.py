@@ -71,24 +71,24 @@ class Said:
     fields: tuple[str, ...] = ()
 
 
-def error_of_answer(intent: Intent, said: Said, now: datetime) -> PartnerSyncError | None:
+def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError | None:
     """The error that an answer means, or None for a success."""
     status = said.status
     if 200 <= status < 300 or (intent.absent_is_fine and status in _GONE):
         return None
     if 400 <= status < 500:
-        return _client_error(intent, said, now)
+        return _client_error(intent, said, now=now)
     if status in _WRONG_ADDRESS:
-        return _bad(intent, status, "the partner does not know this method")
+        return _bad(intent, status, problem="the partner does not know this method")
     if status >= 500:
         return _server_error(intent, said)
     if intent.changes and status == 303:
         return _unknown(intent, "status 303")
     problem = "a redirect is not followed" if 300 <= status < 400 else "no such status can end a call"
-    return _bad(intent, status, problem)
+    return _bad(intent, status, problem=problem)
 
 
-def _client_error(intent: Intent, said: Said, now: datetime) -> PartnerSyncError:
+def _client_error(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError:
     status = said.status
     facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
     if status in _AUTH:
@@ -97,9 +97,9 @@ def _client_error(intent: Intent, said: Said, now: datetime) -> PartnerSyncError
         again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
         return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
     if status in _NOT_TAKEN:
-        return _unavailable(intent, f"status {status}", said.retry_at)
+        return _unavailable(intent, f"status {status}", retry_at=said.retry_at)
     if status in _WRONG_ADDRESS or (status in _GONE and not intent.changes):
-        return _bad(intent, status, "the address or method of the partner file is not known there")
+        return _bad(intent, status, problem="the address or method of the partner file is not known there")
     if status == 409 and intent.keyed:
         return _unknown(intent, "a call with the same idempotency key is still running")
     return RejectedRequestError(**facts, fields=said.fields)
@@ -109,7 +109,7 @@ def _server_error(intent: Intent, said: Said) -> PartnerSyncError:
     turned_away = said.status == 503 and said.retry_at is not None
     if intent.changes and not turned_away:
         return _unknown(intent, f"status {said.status}")
-    return _unavailable(intent, f"status {said.status}", said.retry_at)
+    return _unavailable(intent, f"status {said.status}", retry_at=said.retry_at)
 
 
 #: Raised before a byte of the request left.
@@ -126,7 +126,7 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     """The error that an exception of httpx means; its own text is left behind, it can carry addresses and keys."""
     problem = type(error).__name__
     if isinstance(error, _NOT_SENT):
-        return _unavailable(intent, problem, None)
+        return _unavailable(intent, problem, retry_at=None)
     if isinstance(error, _NOT_WRITABLE):
         return ConnectionUnusableError(
             partner=intent.partner, endpoint=intent.endpoint, status=0, problem=f"no request can be written ({problem})"
@@ -134,18 +134,18 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     if intent.changes:
         return _unknown(intent, problem)
     if isinstance(error, _LOST):
-        return _unavailable(intent, problem, None)
+        return _unavailable(intent, problem, retry_at=None)
     if isinstance(error, _UNREADABLE):
-        return _bad(intent, 0, problem)
-    return _bad(intent, 0, f"unexpected {problem}")
+        return _bad(intent, 0, problem=problem)
+    return _bad(intent, 0, problem=f"unexpected {problem}")
 
 
-def unreadable(intent: Intent, status: int, problem: str) -> PartnerSyncError:
+def unreadable(intent: Intent, status: int, *, problem: str) -> PartnerSyncError:
     """A success whose body cannot be used: for a change it is unknown what was done under which name."""
-    return _unknown(intent, problem) if intent.changes else _bad(intent, status, problem)
+    return _unknown(intent, problem) if intent.changes else _bad(intent, status, problem=problem)
 
 
-def _bad(intent: Intent, status: int, problem: str) -> BadAnswerError:
+def _bad(intent: Intent, status: int, *, problem: str) -> BadAnswerError:
     return BadAnswerError(partner=intent.partner, endpoint=intent.endpoint, status=status or "nothing", problem=problem)
 
 
@@ -153,5 +153,5 @@ def _unknown(intent: Intent, problem: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem)
 
 
-def _unavailable(intent: Intent, problem: str, retry_at: datetime | None) -> PartnerUnavailableError:
+def _unavailable(intent: Intent, problem: str, *, retry_at: datetime | None) -> PartnerUnavailableError:
     return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, retry_at=retry_at)

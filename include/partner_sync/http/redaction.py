@@ -26,7 +26,7 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.host}{port}" if parts.host else MASK
 
 
-def described(origin: str, endpoint: str, parameters: Iterable[str] = ()) -> str:
+def described(origin: str, endpoint: str, *, parameters: Iterable[str] = ()) -> str:
     """One call in words for the log: 'GET http://host/v1/patients?limit=***&page=***'."""
     method, _, path = endpoint.partition(" ")
     query = "&".join(f"{name}={MASK}" for name in sorted(parameters))

@@ -44,10 +44,10 @@ class Listing:
         body = self.client.decoded(self.intent, answer)
         try:
             received = Received(body=body, records=records_in(body, self.records_at), next_url=answer.next_url)
-            turn = advance(pages, here, received) if pages else Turn(position=None, number=1, repeated=False)
+            turn = advance(pages, here, answer=received) if pages else Turn(position=None, number=1, repeated=False)
             total = received.count_at(self.style.total_at) if self.style and self.style.total_at else None
         except ListingFault as fault:
-            raise self._error(fault, answer.status, here) from None
+            raise self._error(fault, answer.status, here=here) from None
         return Page(
             number=turn.number,
             records=received.records,
@@ -63,10 +63,10 @@ class Listing:
         if step.url is None:
             return Request(path=self.path, parameters={**self.parameters, **step.parameters})
         if not self.client.same_origin(step.url):
-            raise self._error(ListingFault("the next page is at another server, which is not asked"), 200, here)
+            raise self._error(ListingFault("the next page is at another server, which is not asked"), 200, here=here)
         return Request(url=step.url)
 
-    def _error(self, fault: ListingFault, status: int, here: Mapping[str, Any]) -> PartnerSyncError:
+    def _error(self, fault: ListingFault, status: int, *, here: Mapping[str, Any]) -> PartnerSyncError:
         if fault.loop:
             return PagingLoopError(partner=self.intent.partner, entity=self.name, page=here.get("number", 0))
         facts = {"partner": self.intent.partner, "endpoint": self.intent.endpoint}

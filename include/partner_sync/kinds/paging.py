@@ -77,7 +77,7 @@ class Paginator(Protocol):
     def ask(self, at: Any) -> Step:
         """The request for the page at ``at`` (None: the first)."""
 
-    def following(self, at: Any, answer: Received, received: int) -> Any:
+    def following(self, at: Any, answer: Received, *, received: int) -> Any:
         """What asks for the page after this one, None when this was the last; ``received`` counts this page's too."""
 
 
@@ -88,7 +88,7 @@ class _PageNumbers:
     def ask(self, at: Any) -> Step:
         return Step(parameters=_sized(self.style, {self.style.page: self.style.first if at is None else at}))
 
-    def following(self, at: Any, answer: Received, received: int) -> Any:
+    def following(self, at: Any, answer: Received, *, received: int) -> Any:
         number = self.style.first if at is None else int(at)
         return number + 1 if self._goes_on(number, answer) else None
 
@@ -110,7 +110,7 @@ class _Offsets:
     def ask(self, at: Any) -> Step:
         return Step(parameters=_sized(self.style, {self.style.offset: at or 0}))
 
-    def following(self, at: Any, answer: Received, received: int) -> Any:
+    def following(self, at: Any, answer: Received, *, received: int) -> Any:
         total = answer.count_at(self.style.total_at)
         reached = int(at or 0) + len(answer.records)
         if reached < total and not answer.records:
@@ -125,7 +125,7 @@ class _Cursors:
     def ask(self, at: Any) -> Step:
         return Step(parameters=_sized(self.style, {} if at is None else {self.style.cursor: at}))
 
-    def following(self, at: Any, answer: Received, received: int) -> Any:
+    def following(self, at: Any, answer: Received, *, received: int) -> Any:
         token = value_at(answer.body, self.style.next_at)
         if token is None or token == "" or token is False:
             return None
@@ -142,7 +142,7 @@ class _Links:
     def ask(self, at: Any) -> Step:
         return Step(parameters=_sized(self.style, {})) if at is None else Step(parameters={}, url=at)
 
-    def following(self, at: Any, answer: Received, received: int) -> Any:
+    def following(self, at: Any, answer: Received, *, received: int) -> Any:
         if answer.next_url is not None and len(answer.next_url) > _MAX_TOKEN:
             raise ListingFault("the address of the next page is too long")
         return answer.next_url
@@ -171,7 +171,7 @@ class Turn:
     repeated: bool
 
 
-def advance(pages: Paginator, position: Mapping[str, Any], answer: Received) -> Turn:
+def advance(pages: Paginator, position: Mapping[str, Any], *, answer: Received) -> Turn:
     """Take note of a page; raises ListingFault when the list cannot be followed any further.
 
     A page with the records of the page before it is marked. The second in a row is a loop: a partner that leaves
@@ -184,7 +184,7 @@ def advance(pages: Paginator, position: Mapping[str, Any], answer: Received) -> 
     if repeats > 1 or number > MAX_PAGES:
         raise ListingFault("pages repeat", loop=True)
     received = int(position.get("received", 0)) + len(answer.records)
-    at = pages.following(position.get("at"), answer, received)
+    at = pages.following(position.get("at"), answer, received=received)
     if at is None:
         return Turn(position=None, number=number, repeated=repeated)
     after = {"number": number, "at": at, "received": received, "digest": digest, "repeats": repeats}

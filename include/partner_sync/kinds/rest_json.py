@@ -80,7 +80,7 @@ class RestJsonKind:
             ref = known.partner_ref
         header = section.idempotency_header
         request = Request(
-            path=_filled(section.path, call.visit_id, ref),
+            path=_filled(section.path, call.visit_id, ref=ref),
             headers={header: call.idempotency_key} if header else {},
             body=self._written(call, section) if section.has_body else None,
         )
@@ -91,7 +91,7 @@ class RestJsonKind:
         answer = self._client.call(intent, request)
         if answer.status in _GONE:
             return Accepted(status=answer.status, partner_ref=ref)
-        return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer) or ref)
+        return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer=answer) or ref)
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
         if what == "read_back":
@@ -105,14 +105,14 @@ class RestJsonKind:
         values = {**call.values, "visit_id": call.visit_id, "week": call.week}
         parameters = {name: _written(values.get(value)) for name, value in section.parameters.items()}
         if section.records_at is None:
-            return self._presence(call, section, [self._one(call, section, parameters)])
+            return self._presence(call, section, records=[self._one(call, section, parameters=parameters)])
         listing = Listing(
             client=self._client, name="visits", path=section.path, parameters=parameters,
             records_at=section.records_at, style=section.paging,
         )  # fmt: skip
         records = (record for page in listing.pages() for record in page.records)
         ours = [each for each in records if _key_or_none(value_at(each, section.key_at)) == call.visit_id]
-        return self._presence(call, section, ours)
+        return self._presence(call, section, records=ours)
 
     @property
     def _push(self) -> Push:
@@ -143,41 +143,48 @@ class RestJsonKind:
                 partner=self._partner.slug, endpoint=section.endpoint, status=0, fields=(unfit.code,)
             ) from None
 
-    def _accepted_ref(self, intent: Intent, section: Call, answer: Answer) -> str | None:
+    def _accepted_ref(self, intent: Intent, section: Call, *, answer: Answer) -> str | None:
         """The partner's name for the visit, once the answer has shown that it is a success indeed."""
         if section.accepted_status and answer.status not in section.accepted_status:
-            raise unreadable(intent, answer.status, f"status {answer.status} is no acceptance there")
+            raise unreadable(intent, answer.status, problem=f"status {answer.status} is no acceptance there")
         creates = section is self._push.post
         if not (creates or section.accepted_at):
             return None
         body = self._client.decoded(intent, answer)
         if section.accepted_at and value_at(body, section.accepted_at) is None:
-            raise unreadable(intent, answer.status, f"there is nothing at {section.accepted_at}")
+            raise unreadable(intent, answer.status, problem=f"there is nothing at {section.accepted_at}")
         ref = _key_or_none(value_at(body, self._push.partner_ref)) if self._push.partner_ref else None
         if creates and ref is None:
-            raise unreadable(intent, answer.status, "it does not name the visit")
+            raise unreadable(intent, answer.status, problem="it does not name the visit")
         return ref
 
-    def _one(self, call: VisitCall, section: ReadBack, parameters: Mapping[str, str | int]) -> object:
+    def _one(self, call: VisitCall, section: ReadBack, *, parameters: Mapping[str, str | int]) -> object:
         intent = Intent(partner=self._partner.slug, endpoint=section.endpoint, absent_is_fine=True)
-        path = _filled(section.path, call.visit_id, call.partner_ref)
+        path = _filled(section.path, call.visit_id, ref=call.partner_ref)
         answer = self._client.call(intent, Request(path=path, parameters=parameters))
         if answer.status in _GONE:
             return None
         found = value_at(self._client.decoded(intent, answer), section.record_at)
         if not isinstance(found, dict):
             where = f"at {section.record_at}" if section.record_at else "in it"
-            raise unreadable(intent, answer.status, f"there is no visit {where}")
+            raise unreadable(intent, answer.status, problem=f"there is no visit {where}")
         return found
 
-    def _presence(self, call: VisitCall, section: ReadBack, records: list[object]) -> Presence:
+    def _presence(self, call: VisitCall, section: ReadBack, *, records: list[object]) -> Presence:
         gone = holds(section.absent_when) if section.absent_when else None
         present = [each for each in records if isinstance(each, dict) and not (gone and gone(each))]
         if not present or self._body is None:
             return _ABSENT
-        same = next((each for each in present if self._body.is_in(each, call.values)), None)
+        same = next((each for each in present if self._holds(each, call)), None)
         ref = _key_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
         return Presence(found="different" if same is None else "same", partner_ref=ref)
+
+    def _holds(self, record: dict[str, object], call: VisitCall) -> bool:
+        try:
+            return self._body is not None and self._body.is_in(record, call.values)
+        except Unfit:
+            # The partner file has lost a code since the visit was sent: what is there cannot be shown to be the same.
+            return False
 
 
 def _written(value: object) -> str | int:
@@ -197,5 +204,5 @@ def _key_or_none(value: object) -> str | None:
     return None if key in {".", ".."} else key
 
 
-def _filled(template: str, key: str, ref: str | None) -> str:
+def _filled(template: str, key: str, *, ref: str | None) -> str:
     return template.replace("{key}", quote(key, safe="")).replace("{ref}", quote(ref or "", safe=""))

@@ -27,7 +27,7 @@ class VisitBody:
             except Unfit as unfit:
                 msg = f"{target}: {unfit.code}"
                 raise Unfit(msg) from None
-            _put(body, target, value)
+            _put(body, target, value=value)
         return body
 
     def is_in(self, record: Mapping[str, Any], values: Mapping[str, object]) -> bool:
@@ -39,10 +39,10 @@ class VisitBody:
             for there, theirs in (_found(record, target),)
             if there
         ]
-        return bool(shown) and all(_equal(mapped, ours, theirs) for mapped, ours, theirs in shown)
+        return bool(shown) and all(_equal(mapped, ours, theirs=theirs) for mapped, ours, theirs in shown)
 
 
-def _put(body: dict[str, object], path: str, value: object) -> None:
+def _put(body: dict[str, object], path: str, *, value: object) -> None:
     *outer, last = path.split(".")
     here: dict[str, Any] = body
     for step in outer:
@@ -58,7 +58,7 @@ def _found(record: object, path: str) -> tuple[bool, Any]:
     return True, record
 
 
-def _equal(mapped: OutField, ours: Any, theirs: Any) -> bool:
+def _equal(mapped: OutField, ours: Any, *, theirs: Any) -> bool:
     if ours in (None, "") or theirs in (None, ""):
         return ours in (None, "") and theirs in (None, "")
     if mapped.convert == "datetime":

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import PagingLoopError
-from partner_sync.kinds.interface import Page, PartnerKind
+from partner_sync.kinds.interface import Capabilities, Page, PartnerKind
 from partner_sync.master import slices
 from partner_sync.master.rows import PageRows, copy_columns, rows_of
 from partner_sync.master.slices import Mode, SliceCounts, SliceKey, SliceProgress, Step
@@ -38,14 +38,15 @@ def extract_slice(
     """List an entity into staging, as ``sync_extract``; a slice of the same run that is open goes on where it was.
 
     ``since_at`` (aware) reloads from that time; without it an incremental listing starts at the watermark, and is a
-    full one where there is no watermark or the partner cannot list changes.
+    full one where there is no watermark or the partner cannot list changes. Once a day it is a full one too, where the
+    partner does not list who is gone: only absence from full listings tells (design, rule 12).
 
     The errors of ``PartnerKind.pages`` pass through after the pages read so far are committed: the slice stays open,
     and the next call resumes it. PagingLoopError leaves it incomplete, because a resumed one would loop again.
     Raises SliceIncompleteError when another task works on the same slice.
     """
     with translated_errors():
-        progress = _open(conn, key, can_list_changes=kind.can.incremental, mode=mode, since_at=since_at)
+        progress = _open(conn, key, can=kind.can, mode=mode, since_at=since_at)
         if progress.state == "complete":
             return progress.counts()
         if not progress.last_page_reached:
@@ -54,16 +55,21 @@ def extract_slice(
 
 
 def _open(
-    conn: Connection, key: SliceKey, *, can_list_changes: bool, mode: Mode, since_at: datetime | None
+    conn: Connection, key: SliceKey, *, can: Capabilities, mode: Mode, since_at: datetime | None
 ) -> SliceProgress:
     progress = slices.find(conn, key)
     usable = progress is not None and progress.state != "incomplete"
     if progress is not None and usable and slices.count_rows(conn, key) == progress.records:
         return progress
     start = None
-    if mode == "incremental" and can_list_changes:
-        start = since_at or _watermark(conn, key)
+    if mode == "incremental" and can.incremental:
+        start = since_at or (None if not can.deletes and _full_is_due(conn, key) else _watermark(conn, key))
     return slices.begin(conn, key, mode="full" if start is None else "incremental", since_at=start)
+
+
+def _full_is_due(conn: Connection, key: SliceKey) -> bool:
+    row = conn.execute(statement("extract.full_is_due"), key.as_parameters()).fetchone()
+    return row is None or bool(row["due"])
 
 
 def _watermark(conn: Connection, key: SliceKey) -> datetime | None:
@@ -159,7 +165,7 @@ class _Store:
             records=rows.records,
             position=None if page.next_position is None else dict(page.next_position),
             total=page.total,
-            repeated_page=rows.records > 0 and rows.digest in self.digests,
+            repeated_page=page.repeated or (rows.records > 0 and rows.digest in self.digests),
         )
         self._wait()
         self._copying = self.copier.submit(self._copy, rows, step)

@@ -124,10 +124,10 @@ def _real_loc(loc: Loc, text: YamlText) -> Loc:
             real = (*real, part)
     last = loc[-1:]
     known = (*real, *last) in text.places
-    return (*real, *last) if known or not (last == ("[key]",) or _is_tag(last, text, real)) else real
+    return (*real, *last) if known or not (last == ("[key]",) or _is_tag(last, text, real=real)) else real
 
 
-def _is_tag(last: Loc, text: YamlText, real: Loc) -> bool:
+def _is_tag(last: Loc, text: YamlText, *, real: Loc) -> bool:
     """Whether the last step names the chosen style of a union, not a key."""
     here: Any = text.data
     for step in real:

@@ -75,7 +75,7 @@ class RecordMapper:
         kept = () if deleted else problems
         key_problems: list[FieldProblem] = []
         key = self._key_of(record, key_problems)
-        at = _apply(self._updated_at, record, key_problems) if self._updated_at else None
+        at = _apply(self._updated_at, record, problems=key_problems) if self._updated_at else None
         extra = self._extra_of(record, key_problems) if self._extra else {}
         return MappedRecord(key, values, extra, at, deleted, (*key_problems, *kept))
 
@@ -150,7 +150,7 @@ def _flat_step(field: fields.CanonicalField, section: MasterEntity) -> FlatStep:
     return (outer, inner[0] if inner else None, None, convert, field.name)
 
 
-def _apply(step: Step, record: dict[str, Any], problems: list[FieldProblem]) -> Any:
+def _apply(step: Step, record: dict[str, Any], *, problems: list[FieldProblem]) -> Any:
     get, convert, name = step
     try:
         return convert(get(record))

@@ -56,7 +56,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def _cron_item(item: str, low: int, high: int) -> bool:
+def _cron_item(item: str, low: int, *, high: int) -> bool:
     match = _CRON_ITEM.fullmatch(item)
     if match is None:
         return False
@@ -72,7 +72,7 @@ def _cron(text: str) -> str:
         raise ValueError("is not a cron text of five fields")
     for field, (low, high) in zip(fields, _CRON_BOUNDS, strict=True):
         numbers = _CRON_NAMES.sub(str(low), field)
-        if not all(_cron_item(item, low, high) for item in numbers.split(",")):
+        if not all(_cron_item(item, low, high=high) for item in numbers.split(",")):
             raise ValueError("is not a cron text: minute hour day month weekday")
     return text
 

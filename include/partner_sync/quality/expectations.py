@@ -70,17 +70,17 @@ def _lent(conn: Connection) -> Iterator[sqlalchemy.Engine]:
         conn.row_factory = dict_row
 
 
-def judge(conn: Connection, suite: Suite, parameters: Mapping[str, object]) -> dict[str, Figures]:
+def judge(conn: Connection, suite: Suite, *, parameters: Mapping[str, object]) -> dict[str, Figures]:
     """Run the suite on the batch and note every failing record in the table ``failing``; returns figures by code.
 
     Raises DataQualityError when an expectation could not be evaluated (rule 11), DatabaseAwayError.
     """
     with _quiet(), _lent(conn) as engine:
         validator = _validator(engine)
-        configurations = _configurations(validator, suite, parameters)
+        configurations = _configurations(validator, suite, parameters=parameters)
         results = validator.graph_validate(configurations=configurations, runtime_configuration=_COUNTS)
         figures = {each.expectation_config.meta["code"]: found for each in results if (found := _figures(each))}
-        _refuse_unevaluated(conn, suite, figures)
+        _refuse_unevaluated(conn, suite, figures=figures)
         # What nothing fails need not be looked for: the pass costs by the conditions that it tries.
         failing = [each for each in configurations if figures[each.meta["code"]].failed]
         _note_failing(engine, _conditions(validator, failing))
@@ -124,7 +124,7 @@ def _validator(engine: sqlalchemy.Engine) -> Any:
     return Validator(execution_engine=execution, batches=[Batch(data=data)], data_context=context)
 
 
-def _configurations(validator: Any, suite: Suite, parameters: Mapping[str, object]) -> list[Any]:
+def _configurations(validator: Any, suite: Suite, *, parameters: Mapping[str, object]) -> list[Any]:
     from great_expectations import ExpectationSuite
 
     loaded = ExpectationSuite(**suite.document)
@@ -170,7 +170,7 @@ def _condition_metric(validator: Any, configuration: Any) -> Any:
     )
 
 
-def _refuse_unevaluated(conn: Connection, suite: Suite, figures: Mapping[str, Figures]) -> None:
+def _refuse_unevaluated(conn: Connection, suite: Suite, *, figures: Mapping[str, Figures]) -> None:
     missing = [rule.code for rule in suite.rules if rule.code not in figures]
     if missing and conn.broken:
         raise DatabaseAwayError(sqlstate="08006")

@@ -63,19 +63,19 @@ def validate_run(
         for entity in (each for each in ENTITY_ORDER if each in chosen):
             work = batch.judged(conn, partner=partner, run_key=run_key, entity=entity, organizations=asked)
             if work.organizations:
-                found += _validate(work, load_suite(entity), today)
+                found += _validate(work, load_suite(entity), today=today)
     return tuple(found)
 
 
-def _validate(work: Judged, suite: Suite, today: Today) -> list[EntityQuality]:
+def _validate(work: Judged, suite: Suite, *, today: Today) -> list[EntityQuality]:
     records = batch.fill(work)
-    figures = expectations.judge(work.conn, suite, today.as_suite_parameters()) if records else {}
+    figures = expectations.judge(work.conn, suite, parameters=today.as_suite_parameters()) if records else {}
     scores = _scores(work, suite)
-    _refuse_disagreement(suite, figures, scores)
+    _refuse_disagreement(suite, figures, scores=scores)
     with work.conn.transaction():
         work.run("quality.take_turn")
         quarantine.settle(work, suite)
-        _record(work, suite, scores)
+        _record(work, suite, scores=scores)
     return _summary(work, scores)
 
 
@@ -102,7 +102,7 @@ def _count_evaluated(work: Judged, suite: Suite) -> list[dict[str, Any]]:
     return work.conn.execute(sql.SQL(statement("quality.count_evaluated")).format(counts=counts)).fetchall()
 
 
-def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], scores: Iterable[_Score]) -> None:
+def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], *, scores: Iterable[_Score]) -> None:
     """Raises DataQualityError when what our pass counted is not what the library counted."""
     counted = {code: [0, 0] for code in figures}
     for score in scores:
@@ -113,7 +113,7 @@ def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], scores: I
         raise DataQualityError(suite=suite.entity, count=len(wrong), expectations=", ".join(wrong))
 
 
-def _record(work: Judged, suite: Suite, scores: list[_Score]) -> None:
+def _record(work: Judged, suite: Suite, *, scores: list[_Score]) -> None:
     work.run("quality.record_runs", critical=suite.critical)
     work.run("quality.forget_results")
     work.run(

@@ -22,7 +22,7 @@ ROWS = 3
 Report = dict[str, Any]
 
 
-def check_partner(doors: Doors, partner: Partner, link: Link) -> Report:
+def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
     """Connect as one organization and list one page of each entity; raises what a sync would raise.
 
     The report holds counts, field names, types and lengths only: it may be printed.
@@ -41,7 +41,9 @@ def check_partner(doors: Doors, partner: Partner, link: Link) -> Report:
                 "organization": link.organization,
                 "can": [name for name, able in vars(kind.can).items() if able],
                 "limits": [limit.model_dump(exclude_none=True) for limit in partner.limits],
-                "entities": {entity: _first_page(kind, entity, section) for entity, section in _sections(partner)},
+                "entities": {
+                    entity: _first_page(kind, entity, section=section) for entity, section in _sections(partner)
+                },
             }
 
 
@@ -50,7 +52,7 @@ def _sections(partner: Partner) -> list[tuple[Entity, MasterEntity]]:
     return [(entity, known[entity]) for entity in ENTITY_ORDER if entity in known]
 
 
-def _first_page(kind: PartnerKind, entity: Entity, section: MasterEntity) -> Report:
+def _first_page(kind: PartnerKind, entity: Entity, *, section: MasterEntity) -> Report:
     page = next(kind.pages(entity), None)
     records = list(page.records) if page else []
     mapper = RecordMapper(entity, section)

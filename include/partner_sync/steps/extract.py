@@ -35,7 +35,7 @@ class ExtractWork:
 
 
 def extract_organizations(
-    doors: Doors, work: ExtractWork, organizations: Sequence[str], *, patience: Patience
+    doors: Doors, work: ExtractWork, *, organizations: Sequence[str], patience: Patience
 ) -> Waiting | None:
     """Read the entities of these organizations into staging; what is complete already is not read again.
 
@@ -53,13 +53,13 @@ def extract_organizations(
                 call_class="master",
             )
             with closing(open_kind(work.partner, doors.access(link), gate)) as kind:
-                outcomes.read(link.organization, _read_entities(conn, kind, work, link.organization))
+                outcomes.read(link.organization, _read_entities(conn, kind, work=work, organization=link.organization))
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)
-        return each_organization(links, read, outcomes.failed, patience=patience)
+        return each_organization(links, read, failed=outcomes.failed, patience=patience)
 
 
-def _read_entities(conn: Connection, kind: PartnerKind, work: ExtractWork, organization: str) -> dict[str, int]:
+def _read_entities(conn: Connection, kind: PartnerKind, *, work: ExtractWork, organization: str) -> dict[str, int]:
     """Records read by entity. A listing whose figures disagree is an error only after the others are read: what it has
     can be merged.
     """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from partner_sync.database import Connection
 from partner_sync.links import Link, linked_organizations
 from partner_sync.master import slices
-from partner_sync.master.guard import MergeCounts
+from partner_sync.master.guard import Guard, MergeCounts
 from partner_sync.master.merge import merge_slice
 from partner_sync.master.slices import SliceKey
 from partner_sync.partners.fields import Entity
@@ -24,9 +24,10 @@ class MergeWork:
     partner: Partner
     run: RunName
     entities: tuple[Entity, ...]
+    guard: Guard = field(default_factory=Guard)
 
 
-def merge_organizations(doors: Doors, work: MergeWork, organizations: Sequence[str], *, patience: Patience) -> None:
+def merge_organizations(doors: Doors, work: MergeWork, *, organizations: Sequence[str], patience: Patience) -> None:
     """Merge the slices of this run; an organization without any was stopped before, and is passed over.
 
     Raises DatabaseAwayError.
@@ -36,15 +37,15 @@ def merge_organizations(doors: Doors, work: MergeWork, organizations: Sequence[s
 
         def merge(link: Link) -> None:
             for entity in work.entities:
-                done = _merge_entity(conn, work, link, entity)
+                done = _merge_entity(conn, work, link=link, entity=entity)
                 if done is not None:
-                    outcomes.merged(link.organization, entity, done)
+                    outcomes.merged(link.organization, entity, done=done)
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)
-        each_organization(links, merge, outcomes.failed, patience=patience)
+        each_organization(links, merge, failed=outcomes.failed, patience=patience)
 
 
-def _merge_entity(conn: Connection, work: MergeWork, link: Link, entity: Entity) -> MergeCounts | None:
+def _merge_entity(conn: Connection, work: MergeWork, *, link: Link, entity: Entity) -> MergeCounts | None:
     """What the merge did; None when the listing broke off, which extract has said already."""
     key = SliceKey(partner=work.partner.slug, organization=link.organization, entity=entity, run_key=work.run.run_key)
     read = slices.find(conn, key)
@@ -56,5 +57,6 @@ def _merge_entity(conn: Connection, work: MergeWork, link: Link, entity: Entity)
         key,
         mastered=entity in link.master_of,
         match_by=section.match_by,
+        guard=work.guard,
         overlap_seconds=section.incremental.overlap_seconds if section.incremental else 0,
     )

@@ -62,8 +62,8 @@ class Patience:
 def each_organization(
     links: Iterable[Link],
     work: Callable[[Link], None],
-    failed: Callable[[Link, PartnerSyncError], None],
     *,
+    failed: Callable[[Link, PartnerSyncError], None],
     patience: Patience,
 ) -> Waiting | None:
     """Do ``work`` for each link; ``failed`` hears of those that stop. Returns who has to wait, or None.
@@ -74,7 +74,7 @@ def each_organization(
     pending = list(links)
     naps_end_at = _now() + timedelta(seconds=patience.naps_seconds)
     while True:
-        waiting = _one_round(pending, work, failed, patience=patience)
+        waiting = _one_round(pending, work, failed=failed, patience=patience)
         if waiting is None:
             return None
         nap = max((waiting.retry_at - _now()).total_seconds(), SHORTEST_NAP_SECONDS)
@@ -88,8 +88,8 @@ def each_organization(
 def _one_round(
     links: Iterable[Link],
     work: Callable[[Link], None],
-    failed: Callable[[Link, PartnerSyncError], None],
     *,
+    failed: Callable[[Link, PartnerSyncError], None],
     patience: Patience,
 ) -> Waiting | None:
     waiting: list[tuple[Link, _Waits]] = []

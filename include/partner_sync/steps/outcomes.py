@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from partner_sync.database import Connection
 from partner_sync.delivery.push import PushCounts
+from partner_sync.delivery.verdict import PERSON_DECIDES
 from partner_sync.errors import ConfigError, ConnectionUnusableError, PartnerAuthError, PartnerSyncError
 from partner_sync.incidents import open_incidents
 from partner_sync.links import Link
@@ -37,32 +38,42 @@ class Outcomes:
 
     def failed(self, link: Link, error: PartnerSyncError) -> None:
         """The organization has stopped at this step."""
-        self._say(link.organization, "failed", error.code)
+        self._say(link.organization, "failed", code=error.code)
 
     def read(self, organization: str, records: Mapping[str, int]) -> None:
         """Everything was read; ``records`` by entity."""
-        self._say(organization, "ok", "extracted", counts={f"{entity}.records": n for entity, n in records.items()})
+        self._say(
+            organization, "ok", code="extracted", counts={f"{entity}.records": n for entity, n in records.items()}
+        )
 
     def judged(self, quality: EntityQuality) -> None:
         """A slice was judged; quarantined rows are no failure of the run."""
         counts = _counted(quality, "evaluated", "quarantined", "returned", "waiting")
-        self._say(quality.organization, "ok", "validated", entity=quality.entity, counts=counts)
+        self._say(quality.organization, "ok", code="validated", entity=quality.entity, counts=counts)
 
-    def merged(self, organization: str, entity: str, done: MergeCounts) -> None:
+    def merged(self, organization: str, entity: str, *, done: MergeCounts) -> None:
         """A slice was merged, or is held with its figures (design, rule 13)."""
         counts = _counted(done, "inserted", "updated", "unchanged", "tombstoned")
         word: Word = "held" if done.state == "held" else "ok"
         code = "slice_held" if done.state == "held" else "merged"
-        self._say(organization, word, code, entity=entity, counts=counts)
+        self._say(organization, word, code=code, entity=entity, counts=counts)
+
+    def released(self, organization: str, *, offices: int, not_finalized: int) -> None:
+        """How many offices were released; those that are not finalized are skipped (design, rule 5)."""
+        counts = {name: n for name, n in (("released", offices), ("not_finalized", not_finalized)) if n}
+        word: Word = "ok" if offices else "skipped"
+        self._say(organization, word, code="released" if offices else "not_finalized", entity="office", counts=counts)
 
     def pushed(self, organization: str, done: PushCounts) -> None:
         """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge."""
         counts = dict(done.outcomes) | ({"blocked": done.blocked} if done.blocked else {})
         if done.outcomes.get("dead"):
-            self._say(organization, "failed", "dead", entity="visit", counts=counts)
+            self._say(organization, "failed", code="dead", entity="visit", counts=counts)
+        elif done.parked:
+            self._say(organization, "failed", code=PERSON_DECIDES.code, entity="visit", counts=counts)
         else:
-            self._say(organization, "ok", "pushed", entity="visit", counts=counts)
-            self._say(organization, "ok", "pushed")
+            self._say(organization, "ok", code="pushed", entity="visit", counts=counts)
+            self._say(organization, "ok", code="pushed")
 
     def stopped(self) -> frozenset[str]:
         """The organizations that an open cause has stopped at this step."""
@@ -70,7 +81,7 @@ class Outcomes:
         return frozenset(each.organization for each in found if each.step == self._step and each.code in _STOPPED_BY)
 
     def _say(
-        self, organization: str, outcome: Word, code: str, *, entity: str = "", counts: Mapping[str, int] | None = None
+        self, organization: str, outcome: Word, *, code: str, entity: str = "", counts: Mapping[str, int] | None = None
     ) -> None:
         record_outcome(
             self._conn,

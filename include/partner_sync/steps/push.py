@@ -34,7 +34,7 @@ class WeekWork:
 
 
 def push_organizations(
-    doors: Doors, work: WeekWork, organizations: Sequence[str], *, patience: Patience
+    doors: Doors, work: WeekWork, *, organizations: Sequence[str], patience: Patience
 ) -> Waiting | None:
     """Send the week's items of these organizations; returns who has to wait for the limits or for lost answers.
 
@@ -45,13 +45,13 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link))
+            outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link=link))
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
-        return each_organization(links, push, outcomes.failed, patience=patience)
+        return each_organization(links, push, failed=outcomes.failed, patience=patience)
 
 
-def push_due(doors: Doors, partner: Partner, run: RunName, *, patience: Patience) -> tuple[str, ...]:
+def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
     """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
 
     An organization that is stopped by an open cause is left alone until its cause is closed. Raises DatabaseAwayError.
@@ -67,11 +67,11 @@ def push_due(doors: Doors, partner: Partner, run: RunName, *, patience: Patience
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
             try:
-                outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link))
+                outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link=link))
             except (LimitReachedError, SettlingError):
                 return  # The next tick goes on; a tick never waits (design, rule 10).
 
-        each_organization(due, push, outcomes.failed, patience=patience)
+        each_organization(due, push, failed=outcomes.failed, patience=patience)
         return tuple(link.organization for link in due)
 
 
@@ -88,7 +88,7 @@ def _asked(partner: Partner, link: Link, *, run_key: str, call_class: CallClass)
     return PushWork(partner=partner, organization=link.organization, run_key=run_key, call_class=call_class)
 
 
-def _push(doors: Doors, asked: PushWork, link: Link) -> PushCounts:
+def _push(doors: Doors, asked: PushWork, *, link: Link) -> PushCounts:
     # A connection of its own: its session lock says which claims have a living owner.
     with doors.connect("push") as conn:
         access: Access = doors.access(link)

@@ -16,6 +16,7 @@ from partner_sync.kinds.registry import open_kind
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
 from partner_sync.steps.organizations import Doors
+from partner_sync.steps.outcomes import Outcomes, RunName
 from partner_sync.weeks import Week
 
 
@@ -28,7 +29,7 @@ class ReleaseWork:
     week: Week
     mode: Mode
     requested_by: str
-    run_key: str
+    run: RunName
 
     @property
     def organizations(self) -> tuple[str, ...]:
@@ -63,9 +64,14 @@ def release_organizations(doors: Doors, work: ReleaseWork) -> Released:
             week=work.week,
             mode=work.mode,
             requested_by=work.requested_by,
-            run_key=work.run_key,
+            run_key=work.run.run_key,
         )
-        plan = _plan(conn, work, report)
+        plan = _plan(conn, work, report=report)
+    with doors.connect("run") as run:
+        outcomes = Outcomes(run, work.run, step="release")
+        for organization in work.organizations:
+            released, skipped = (_count(offices, organization) for offices in (report.released, report.skipped))
+            outcomes.released(organization, offices=released, not_finalized=skipped)
     return Released(organizations=report.organizations, lines=(*_told(report), plan.sentence(datetime.now(UTC))))
 
 
@@ -76,13 +82,17 @@ def dry_run(doors: Doors, work: ReleaseWork) -> list[str]:
     """
     with doors.connect("release") as conn:
         report = review_week(conn, organizations=work.organizations, week=work.week)
-        plan = _plan(conn, work, report)
+        plan = _plan(conn, work, report=report)
         told = [*_told(report), plan.sentence(datetime.now(UTC))]
         told += [f"{one.organization}: {one.visits:,} visits, {one.blocked:,} blocked" for one in plan.organizations]
-        return [*told, *_samples(conn, doors, work, plan)]
+        return [*told, *_samples(conn, doors, work=work, plan=plan)]
 
 
-def _plan(conn: Connection, work: ReleaseWork, report: ReleaseReport) -> Plan:
+def _count(offices: Sequence[OfficeWeek], organization: str) -> int:
+    return sum(office.organization == organization for office in offices)
+
+
+def _plan(conn: Connection, work: ReleaseWork, *, report: ReleaseReport) -> Plan:
     return plan_push(
         conn, partner=work.partner, organizations=report.organizations, week=work.week, resend=work.mode == "resend"
     )
@@ -102,7 +112,7 @@ def _offices(offices: Sequence[OfficeWeek]) -> str:
     return "; ".join(f"{code}: office {', '.join(ids)}" for code, ids in by_organization.items())
 
 
-def _samples(conn: Connection, doors: Doors, work: ReleaseWork, plan: Plan) -> Iterator[str]:
+def _samples(conn: Connection, doors: Doors, *, work: ReleaseWork, plan: Plan) -> Iterator[str]:
     wanted = [visit for one in plan.organizations for visit in one.sample_visit_ids][:SAMPLES]
     if not wanted:
         return

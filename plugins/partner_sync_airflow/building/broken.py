@@ -11,7 +11,7 @@ from partner_sync_airflow.operators.broken import BrokenPartnerFileOperator
 _SCHEDULES: dict[Kind, str | None] = {"master_sync": "0 8 * * *", "schedule_push": "0 8 * * *", "live_push": None}
 
 
-def broken_dag(slug: str, kind: Kind, problems: list[str]) -> DAG:
+def broken_dag(slug: str, kind: Kind, *, problems: list[str]) -> DAG:
     """A DAG under the usual id with one task, which fails and lists every problem with file and line."""
     listed = "\n".join(f"- `{problem}`" for problem in problems)
     told = f"### {slug}: 連携先ファイルを読み込めません / the partner file cannot be used\n\n{listed}\n"

@@ -27,4 +27,4 @@ class CheckPartnerOperator(BaseOperator):
                 links = linked_organizations(conn, partner=partner.slug, direction="master", codes=codes)
             if not links:
                 raise ConfigError(problem=f"No organization is linked to {partner.slug} yet: `make link` adds one.")
-            return check_partner(doors(), partner, links[0])
+            return check_partner(doors(), partner, link=links[0])

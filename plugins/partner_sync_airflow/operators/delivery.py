@@ -16,7 +16,6 @@ from partner_sync_airflow.operators.base import (
     WaitingOperator,
     doors,
     patience_of,
-    run_key,
     run_name,
 )
 from partner_sync_airflow.operators.conclude import conclude_run
@@ -66,7 +65,7 @@ class ReleaseOperator(PartnerSyncOperator):
             week=week,
             mode="weekly" if by_itself and form.mode == "changes" else form.mode,
             requested_by=_requested_by(context),
-            run_key=run_key(context),
+            run=run_name(context),
         )
 
     def _tell(self, context: Context, lines: Iterable[str]) -> None:
@@ -83,7 +82,7 @@ class PushOperator(WaitingOperator):
         from partner_sync.steps.push import WeekWork, push_organizations
 
         work = WeekWork(partner=self.partner_file(), run=run_name(context), week=week_of(context))
-        return push_organizations(doors(), work, organizations, patience=patience_of(context))
+        return push_organizations(doors(), work, organizations=organizations, patience=patience_of(context))
 
 
 class LivePushOperator(PartnerSyncOperator):
@@ -93,7 +92,7 @@ class LivePushOperator(PartnerSyncOperator):
         from partner_sync.steps.push import push_due
 
         try:
-            worked = push_due(doors(), self.partner_file(), run_name(context), patience=patience_of(context))
+            worked = push_due(doors(), self.partner_file(), run=run_name(context), patience=patience_of(context))
         except DatabaseAwayError as error:
             # The next minute is the retry; a red run each minute would tell the same thing again and again.
             reason = f"{error} The next minute goes on."

@@ -48,7 +48,7 @@ class ExtractOperator(WaitingOperator):
         work = ExtractWork(
             partner=partner, run=run_name(context), entities=form.entities, mode=form.mode, since_at=form.since_at
         )
-        return extract_organizations(doors(), work, organizations, patience=patience_of(context))
+        return extract_organizations(doors(), work, organizations=organizations, patience=patience_of(context))
 
 
 class ValidateOperator(PartnerSyncOperator):
@@ -65,11 +65,13 @@ class MergeOperator(PartnerSyncOperator):
     """Brings what was judged good into the canonical tables."""
 
     def work(self, context: Context) -> None:
+        from partner_sync.master.guard import Guard
         from partner_sync.steps.merge import MergeWork, merge_organizations
 
         partner, form = _partner_and_form(self, context)
-        work = MergeWork(partner=partner, run=run_name(context), entities=form.entities)
-        merge_organizations(doors(), work, resolved(context), patience=patience_of(context))
+        guard = Guard(approved_changed=form.approved_changed, approved_removed=form.approved_removed)
+        work = MergeWork(partner=partner, run=run_name(context), entities=form.entities, guard=guard)
+        merge_organizations(doors(), work, organizations=resolved(context), patience=patience_of(context))
 
 
 def resolved(context: Context) -> list[str]:

@@ -59,29 +59,29 @@ TAKE = Intent(partner="trial", endpoint="DELETE /v1/visits/{key}", changes=True,
     ],
 )
 def test_each_status_has_its_error(intent: Intent, status: int, error: type[PartnerSyncError]) -> None:
-    assert type(error_of_answer(intent, Said(status=status), NOW)) is error
+    assert type(error_of_answer(intent, Said(status=status), now=NOW)) is error
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_taking_away_what_is_gone_is_a_success(status: int) -> None:
-    assert error_of_answer(TAKE, Said(status=status), NOW) is None
+    assert error_of_answer(TAKE, Said(status=status), now=NOW) is None
 
 
 def test_a_503_with_retry_after_was_surely_not_done() -> None:
-    error = error_of_answer(CHANGE, Said(status=503, retry_at=SOON), NOW)
+    error = error_of_answer(CHANGE, Said(status=503, retry_at=SOON), now=NOW)
     assert isinstance(error, PartnerUnavailableError)
     assert error.retry_at == SOON
 
 
 def test_a_429_without_a_time_still_names_one() -> None:
-    error = error_of_answer(READ, Said(status=429), NOW)
+    error = error_of_answer(READ, Said(status=429), now=NOW)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == NOW + timedelta(seconds=UNSAID_PAUSE_SECONDS)
 
 
 @given(st.integers(min_value=100, max_value=999), st.sampled_from([READ, CHANGE, KEYED, TAKE]))
 def test_no_status_outside_200_to_299_passes_for_a_success(status: int, intent: Intent) -> None:
-    error = error_of_answer(intent, Said(status=status), NOW)
+    error = error_of_answer(intent, Said(status=status), now=NOW)
     gone = intent.absent_is_fine and status in {404, 410}
     assert (error is None) == (200 <= status < 300 or gone)
 

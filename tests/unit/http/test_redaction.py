@@ -17,7 +17,7 @@ def test_what_is_no_url_is_masked() -> None:
 
 
 def test_a_call_is_described_without_values() -> None:
-    words = described("http://host", "GET /v1/patients", {"page": 3, "cursor": "山田"})
+    words = described("http://host", "GET /v1/patients", parameters={"page": 3, "cursor": "山田"})
     assert words == "GET http://host/v1/patients?cursor=***&page=***"
 
 

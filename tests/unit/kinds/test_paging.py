@@ -244,7 +244,7 @@ def test_a_loop_of_any_length_is_found_although_each_page_is_read_by_another_pro
         for turn in range(turns):
             page = page + 1 if page + 1 < tail + loop else tail
             answer = Received(body={"next": f"t{page}"}, records=[{"id": turn}])
-            position = json.loads(json.dumps(advance(style, position, answer).position))
+            position = json.loads(json.dumps(advance(style, position, answer=answer).position))
 
     with pytest.raises(ListingFault) as raised:
         read(5 * (tail + loop) + 10)
@@ -257,5 +257,5 @@ def test_a_list_without_a_loop_is_never_called_one(length: int) -> None:
     position: Any = {}
     for number in range(1, length + 1):
         answer = Received(body={"next": f"t{number}"}, records=[{"id": number}])
-        position = advance(style, position, answer).position
+        position = advance(style, position, answer=answer).position
     assert position["number"] == length

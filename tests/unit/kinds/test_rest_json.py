@@ -168,6 +168,11 @@ def test_a_visit_is_read_back_by_its_path(server: ScriptedServer, reply: Reply, 
     assert (server.came[0].method, server.came[0].path) == ("GET", "/v1/visits/v-1")
 
 
+def test_a_visit_that_can_no_longer_be_written_is_not_the_same(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": HELD})
+    assert opened(server).read_back(visit(values={"status": "no longer mapped"})).found == "different"
+
+
 @pytest.mark.parametrize("body", [{}, {"error": "busy"}, {"data": None}, {"data": []}, [], b"no json"])
 def test_a_read_back_that_shows_no_visit_is_a_bad_answer_and_never_absent(server: ScriptedServer, body: Any) -> None:
     server.answer = Reply(200, body)

@@ -34,7 +34,7 @@ def run(told, *, patience=PATIENT):
 
     links = [Link(partner="honoka", organization=code, connection_id="x", directions=()) for code in told]
     waiting = each_organization(
-        links, work, lambda link, error: failed.update({link.organization: error.code}), patience=patience
+        links, work, failed=lambda link, error: failed.update({link.organization: error.code}), patience=patience
     )
     return worked, failed, waiting
 
@@ -58,7 +58,7 @@ def test_a_wait_of_moments_is_slept_through_and_only_those_who_waited_are_asked_
             raise errors.LimitReachedError(partner="honoka", retry_at=datetime.now(UTC) + timedelta(seconds=0.05))
 
     links = [Link(partner="honoka", organization=code, connection_id="x", directions=()) for code in "ab"]
-    assert each_organization(links, work, lambda *_: None, patience=PATIENT) is None
+    assert each_organization(links, work, failed=lambda *_: None, patience=PATIENT) is None
     assert calls == ["a", "b", "a", "a"]
 
 
@@ -90,7 +90,7 @@ def test_three_unreachable_in_a_row_end_the_step_at_once():
 
     links = [Link(partner="honoka", organization=code, connection_id="x", directions=()) for code in "abcdef"]
     with pytest.raises(errors.PartnerUnavailableError):
-        each_organization(links, work, lambda *_: None, patience=PATIENT)
+        each_organization(links, work, failed=lambda *_: None, patience=PATIENT)
     assert calls == ["a", "b", "c"]
 
 
