@@ -46,9 +46,9 @@ where (partner, organization, run_key) = (%(partner)s, %(organization)s, %(run_k
 group by page
 
 -- name: advance_slice
--- Notes one more page. No row comes back when another task has read on or replaced the slice meanwhile.
+-- Notes more pages. No row comes back when another task has read on or replaced the slice meanwhile.
 update staging.slice
-set pages = pages + 1, records = records + %(records)s, position = %(position)s,
+set pages = pages + %(count)s, records = records + %(records)s, position = %(position)s,
     reported_total = coalesce(%(total)s, reported_total), last_page_reached = %(last_page_reached)s,
     repeated_page = repeated_page or %(repeated_page)s
 where (partner, organization, entity, run_key) = (%(partner)s, %(organization)s, %(entity)s, %(run_key)s)

@@ -112,7 +112,9 @@ declare
 begin
     perform pg_advisory_xact_lock(hashtextextended('staging.ensure_partition', 0));
     foreach entity in array array ['office', 'practitioner', 'patient'] loop
-        execute format('create table if not exists staging.%I partition of staging.%I for values in (%L)',
+        -- Unlogged: a crash of the server empties it, which extract and merge notice by the slice's count, and it is
+        -- read again. What is quarantined or merged is logged.
+        execute format('create unlogged table if not exists staging.%I partition of staging.%I for values in (%L)',
                        entity || '__' || partner, entity, partner);
     end loop;
 end $$;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 import psycopg
@@ -265,6 +266,39 @@ def plan(product: Product, what: str, visit: str, *, week: Week, revision: int) 
     product.visit(visit, day=week.monday, revision=revision, status=status, note=str(revision), office_id=office)
 
 
+def play(product: Product, step: tuple[str, str, int], *, number: int) -> None:
+    """One thing that a product, a planner or a partner does."""
+    what, visit, days = step
+    week = Week(WEEK.monday + timedelta(days=days))
+    if what.startswith(("edit", "cancel")):
+        status = "cancelled" if what.startswith("cancel") else "planned"
+        office = 2 if what.endswith("elsewhere") else 1
+        product.visit(visit, day=week.monday, revision=number, status=status, note=str(number), office_id=office)
+    elif what == "delete":
+        product.apply(deleted=[{"visit_id": visit, "revision": number}])
+    elif what in ("finalized", "reopened"):
+        for office in (1, 2):
+            product.week(what, week=week, office=office)
+    elif what in ("release", "resend"):
+        with suppress(NothingFinalizedError):
+            release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")
+    else:
+        play_delivery(product, what, visit)
+
+
+def play_delivery(product: Product, what: str, visit: str) -> None:
+    admin = product.database.admin()
+    if what.startswith("link"):
+        admin.execute("update sync.link set enabled = %s", [what == "link on"])
+    elif what == "close":
+        admin.execute("select sync.close_without_call(%s, 'sakura', 'run')", [PARTNER])
+    elif admin.execute(
+        "select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)
+    ).fetchall():
+        accept(product, visit)
+    admin.close()
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_the_todo_table_equals_the_view_whatever_happens(database: Database, steps: list[tuple[str, str, int]]) -> None:
@@ -278,26 +312,8 @@ def test_the_todo_table_equals_the_view_whatever_happens(database: Database, ste
     admin.execute("update sync.link set enabled = true")
     known = admin.execute("select from sync.organization").fetchall()
     product = make_product(database) if not known else Product(database, database.connect("product"))
-    for number, (what, visit, days) in enumerate(steps, start=1):
-        week = Week(WEEK.monday + timedelta(days=days))
-        if visit and what != "accept":
-            plan(product, what, visit, week=week, revision=number)
-        elif what.startswith("link"):
-            admin.execute("update sync.link set enabled = %s", [what == "link on"])
-        elif what == "close":
-            admin.execute("select sync.close_without_call(%s, 'sakura', 'run')", [PARTNER])
-        elif what in ("finalized", "reopened"):
-            for office in (1, 2):
-                product.week(what, week=week, office=office)
-        elif what in ("release", "resend"):
-            try:
-                release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")
-            except NothingFinalizedError:
-                continue
-        elif admin.execute(
-            "select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)
-        ).fetchall():
-            accept(product, visit)
+    for number, step in enumerate(steps, start=1):
+        play(product, step, number=number)
     differences = admin.execute(
         "select partner, visit_id, week, action, version, generation, office_id from sync.todo"
         " except select partner, visit_id, week, action, version, generation, office_id from sync.pending"

@@ -1,19 +1,19 @@
-"""Extract: a partner's pages into staging by COPY, one transaction a page, resumable after any of them.
+"""Extract: a partner's pages into staging by COPY, resumable after each transaction.
 
-Three things go on at once, each one page ahead of the next and never more: the partner is asked for page n + 2,
-page n + 1 is mapped, and page n is copied. Memory does not grow with the number of pages.
+Pages that come quickly share one COPY: while the database parses what it was sent, the next page is fetched and mapped.
+One thread does it all: with more of them the interpreter's lock cost more than the overlap won.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
+import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import psycopg
 from psycopg import sql
 
 from partner_sync.database import Connection, translated_errors
@@ -24,6 +24,11 @@ from partner_sync.master.rows import PageRows, copy_columns, rows_of
 from partner_sync.master.slices import Mode, SliceCounts, SliceKey, SliceProgress, Step
 from partner_sync.partners.mapping import RecordMapper
 from partner_sync.statements import statement
+
+#: Pages of a quick partner share a transaction, so that the database works while the next page is fetched; those of a
+#: slow one do not wait for each other.
+BATCH_PAGES = 20
+BATCH_SECONDS = 2.0
 
 
 def extract_slice(
@@ -83,15 +88,10 @@ def _read_to_the_end(
     pages = kind.pages(key.entity, since=progress.since_at, position=progress.position)
     digests = slices.page_digests(conn, key) if progress.pages else set()
     try:
-        with (
-            _pages_without_waiting_for_the_disk(conn),
-            _busy_threads(),
-            ThreadPoolExecutor(1, "fetch") as fetcher,
-            ThreadPoolExecutor(1, "copy") as copier,
-        ):
-            store = _Store(conn, key, mapper, copier, pages=progress.pages, digests=digests)
+        with _pages_without_waiting_for_the_disk(conn), _few_looks_for_cycles():
+            store = _Store(conn, key, mapper=mapper, pages=progress.pages, digests=digests)
             with store:
-                for page in _one_ahead(pages, fetcher):
+                for page in pages:
                     store.add(page)
     except PagingLoopError:
         slices.finish(conn, key, loop=True)
@@ -100,7 +100,7 @@ def _read_to_the_end(
 
 @contextmanager
 def _pages_without_waiting_for_the_disk(conn: Connection) -> Iterator[None]:
-    """Commit without waiting for the disk: safe, because a page and its position are lost together or not at all.
+    """Commit without waiting for the disk: safe, because pages and their position are lost together or not at all.
 
     The verdict on the slice waits for the disk again, and with it for everything that was written before it.
     """
@@ -113,40 +113,29 @@ def _pages_without_waiting_for_the_disk(conn: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _busy_threads() -> Iterator[None]:
-    """Set the interpreter for this work, and back: a thread gives way after 0.5 ms instead of 5, or the others wait
-    longer for the interpreter than for the network; and cycles are looked for after 100,000 new objects instead of
-    700, because decoded JSON has none (what is no longer used is freed at once all the same).
-    """
-    threshold, interval_seconds = gc.get_threshold(), sys.getswitchinterval()
+def _few_looks_for_cycles() -> Iterator[None]:
+    """Decoded JSON has no cycles, and what is no longer used is freed at once all the same."""
+    threshold = gc.get_threshold()
     gc.set_threshold(100_000, *threshold[1:])
-    sys.setswitchinterval(0.0005)
     try:
         yield
     finally:
         gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval_seconds)
-
-
-def _one_ahead(pages: Iterator[Page], worker: Executor) -> Iterator[Page]:
-    """The pages, of which the next is already being fetched; an error comes after the pages before it."""
-    upcoming = worker.submit(next, pages, None)
-    while (page := upcoming.result()) is not None:
-        upcoming = worker.submit(next, pages, None)
-        yield page
 
 
 @dataclass
 class _Store:
-    """Maps pages and hands them to the copying thread, one at a time; leaving the block waits for the last."""
+    """Maps pages and copies them; pages that come within ``BATCH_SECONDS`` share a transaction.
+
+    Leaving the block commits what came, also when the listing broke off: what was read stays read.
+    """
 
     conn: Connection
     key: SliceKey
-    mapper: RecordMapper
-    copier: Executor
+    mapper: RecordMapper = field(kw_only=True)
     pages: int = field(kw_only=True)
     digests: set[str] = field(kw_only=True)
-    _copying: Future[None] | None = None
+    _batch: _Batch | None = None
 
     def __enter__(self) -> None:
         self._copy_rows = sql.SQL(statement("extract.copy_rows")).format(
@@ -154,32 +143,64 @@ class _Store:
             columns=sql.SQL(", ").join(map(sql.Identifier, copy_columns(self.mapper))),
         )
 
-    def __exit__(self, *_error: object) -> None:
-        # Also when the listing broke off: what was read before is committed before the error goes on.
-        self._wait()
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, psycopg.Error) and self._batch is not None:
+            self._batch.abort(error)
+            return
+        self._commit()
 
     def add(self, page: Page) -> None:
         rows = rows_of(page.records, mapper=self.mapper, key=self.key, page=self.pages + 1)
-        step = Step(
-            pages=self.pages,
-            records=rows.records,
-            position=None if page.next_position is None else dict(page.next_position),
-            total=page.total,
-            repeated_page=page.repeated or (rows.records > 0 and rows.digest in self.digests),
-        )
-        self._wait()
-        self._copying = self.copier.submit(self._copy, rows, step)
+        repeated = page.repeated or (rows.records > 0 and rows.digest in self.digests)
+        if self._batch is None:
+            self._batch = _Batch(self.conn, self._copy_rows, first_page=self.pages)
+        self._batch.add(page, rows, repeated=repeated)
         self.pages += 1
         self.digests.add(rows.digest)
+        if self._batch.is_due:
+            self._commit()
 
-    def _wait(self) -> None:
-        copying, self._copying = self._copying, None
-        if copying is not None:
-            copying.result()
+    def _commit(self) -> None:
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.commit(self.key)
 
-    def _copy(self, rows: PageRows, step: Step) -> None:
-        with self.conn.transaction():
-            slices.advance(self.conn, self.key, step)
-            if rows.records:
-                with self.conn.cursor() as cursor, cursor.copy(self._copy_rows) as copy:
-                    copy.write(rows.text)
+
+class _Batch:
+    """Pages on their way in one COPY; the slice row is advanced after them, in the same transaction."""
+
+    def __init__(self, conn: Connection, copy_rows: sql.Composed, *, first_page: int) -> None:
+        self._conn = conn
+        self._began = time.monotonic()
+        self._transaction, self._copying = ExitStack(), ExitStack()
+        self._transaction.enter_context(conn.transaction())
+        cursor = self._copying.enter_context(conn.cursor())
+        self._copy = self._copying.enter_context(cursor.copy(copy_rows))
+        self._step = Step(pages=first_page, count=0, records=0, position=None, total=None, repeated_page=False)
+
+    @property
+    def is_due(self) -> bool:
+        return self._step.count >= BATCH_PAGES or time.monotonic() - self._began >= BATCH_SECONDS
+
+    def add(self, page: Page, rows: PageRows, *, repeated: bool) -> None:
+        if rows.records:
+            self._copy.write(rows.text)
+        before = self._step
+        self._step = replace(
+            before,
+            count=before.count + 1,
+            records=before.records + rows.records,
+            position=None if page.next_position is None else dict(page.next_position),
+            total=before.total if page.total is None else page.total,
+            repeated_page=before.repeated_page or repeated,
+        )
+
+    def commit(self, key: SliceKey) -> None:
+        with self._transaction:
+            self._copying.close()
+            slices.advance(self._conn, key, self._step)
+
+    def abort(self, error: psycopg.Error) -> None:
+        """The database has refused a page: the whole batch goes, and the error stays the one that is told."""
+        with suppress(psycopg.Error), self._transaction, self._copying:
+            raise error

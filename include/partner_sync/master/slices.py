@@ -124,9 +124,10 @@ def page_digests(conn: Connection, key: SliceKey) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One page as the slice row counts it; ``pages`` is how many came before it."""
+    """``count`` pages as the slice row counts them; ``pages`` is how many came before them."""
 
     pages: int
+    count: int
     records: int
     position: dict[str, Any] | None
     total: int | None
@@ -134,7 +135,7 @@ class Step:
 
 
 def advance(conn: Connection, key: SliceKey, step: Step) -> None:
-    """Note a page, inside the transaction that copies it; raises SliceIncompleteError when somebody else has."""
+    """Note pages, inside the transaction that copies them; raises SliceIncompleteError when somebody else has."""
     parameters = key.as_parameters() | asdict(step)
     parameters["position"] = None if step.position is None else Jsonb(step.position)
     parameters["last_page_reached"] = step.position is None
