@@ -133,8 +133,9 @@ def test_a_blocked_visit_goes_out_after_a_person_has_joined_its_practitioner(liv
     assert blocked
     free = live.rows(
         "select source_key from staging.practitioner s"
-        " where s.partner = 'tsubaki' and s.organization = 'momiji-care' and not exists (select from canonical.crosswalk c where c.partner = s.partner and c.organization = s.organization and"
-        " c.entity = 'practitioner' and c.source_key = s.source_key) order by source_key"
+        " where s.partner = 'tsubaki' and s.organization = 'momiji-care' and not exists ("
+        "  select from canonical.crosswalk c where (c.partner, c.organization, c.entity, c.source_key)"
+        "  = (s.partner, s.organization, 'practitioner', s.source_key)) order by source_key"
     )
     who = f"ID={blocked[0]['practitioner_id']}"
     told = make(

@@ -270,12 +270,8 @@ def play(product: Product, step: tuple[str, str, int], *, number: int) -> None:
     """One thing that a product, a planner or a partner does."""
     what, visit, days = step
     week = Week(WEEK.monday + timedelta(days=days))
-    if what.startswith(("edit", "cancel")):
-        status = "cancelled" if what.startswith("cancel") else "planned"
-        office = 2 if what.endswith("elsewhere") else 1
-        product.visit(visit, day=week.monday, revision=number, status=status, note=str(number), office_id=office)
-    elif what == "delete":
-        product.apply(deleted=[{"visit_id": visit, "revision": number}])
+    if visit and what != "accept":
+        plan(product, what, visit, week=week, revision=number)
     elif what in ("finalized", "reopened"):
         for office in (1, 2):
             product.week(what, week=week, office=office)
