@@ -5,7 +5,7 @@ The default is *unknown*: a call that may have been done is read back before any
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -59,16 +59,17 @@ def of_answer(answer: Accepted, action: Action) -> Verdict:
 
 def of_error(error: PartnerSyncError) -> Verdict:
     """What a call that raised means for its item."""
-    facts = error.facts
-    status = facts.get("status")
-    known = {"code": error.code, "status": status if isinstance(status, int) else None}
+    status, retry_at = error.facts.get("status"), error.facts.get("retry_at")
+    found = Verdict(outcome="unknown", code=error.code, status=status if isinstance(status, int) else None)
     if isinstance(error, RejectedRequestError):
-        fields = facts.get("fields") or ()
-        return Verdict(outcome="rejected", fields=tuple(map(str, fields)), **known)  # type: ignore[arg-type, call-overload]
+        return replace(found, outcome="rejected", fields=_names(error.facts.get("fields")))
     if isinstance(error, _PASSING):
-        retry_at = facts.get("retry_at")
-        return Verdict(outcome="retry", retry_at=retry_at if isinstance(retry_at, datetime) else None, **known)  # type: ignore[arg-type]
-    return Verdict(outcome="unknown", **known)  # type: ignore[arg-type]
+        return replace(found, outcome="retry", retry_at=retry_at if isinstance(retry_at, datetime) else None)
+    return found
+
+
+def _names(fields: object) -> tuple[str, ...]:
+    return tuple(map(str, fields)) if isinstance(fields, list | tuple) else ()
 
 
 def of_presence(presence: Presence, action: Action) -> Verdict:
