@@ -166,8 +166,8 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
         entities=entities,
         mode=mode,
         since_at=since_at,
-        approved_changed=params["approved_changed"],
-        approved_removed=params["approved_removed"],
+        approved_changed=params.get("approved_changed", 0),
+        approved_removed=params.get("approved_removed", 0),
     )
 
 

@@ -66,3 +66,11 @@ def test_a_value_that_does_not_fit_is_refused_before_the_run_starts(name, value)
 
     with pytest.raises(ParamValidationError):
         push_params()[name].resolve(value)
+
+
+def test_the_figures_of_a_held_run_are_approved_by_the_form(partner):
+    form = read_master_form(
+        {"organizations": [], "entities": ["patient"], "mode": "full", "reload_from": None, "approved_changed": 900},
+        partner,
+    )
+    assert (form.approved_changed, form.approved_removed) == (900, 0)
