@@ -64,12 +64,16 @@ where a.id = any (%(attempts)s)
 order by a.id;
 
 -- name: unsettled
--- What of this week (or of all weeks) is not settled, with what has to be taken back before it can come, and the first moment at which something can be done about it.
+-- What of this week (or of all weeks) is not settled, with what has to be taken back before it can come, and the first
+-- moment at which something can be done about it. What another pusher has in its hands is looked at again soon: most
+-- calls are answered at once, and the settle time is for those that are not.
 select count(*) as count, min(at) as retry_at
 from (
-    select a.visit_id, a.settle_at as at from sync.push_attempt a
-    where a.partner = %(partner)s and a.organization = %(organization)s and a.state in ('sent', 'unknown')
-      and a.settle_at < 'infinity' and (%(week)s::date is null or a.week = %(week)s or a.visit_id in (
+    select a.visit_id, case a.state when 'unknown' then a.settle_at
+        else least(a.settle_at, clock_timestamp() + interval '2 seconds') end as at
+    from sync.push_attempt a
+    where a.partner = %(partner)s and a.organization = %(organization)s and a.state in ('claimed', 'sent', 'unknown')
+      and coalesce(a.settle_at < 'infinity', true) and (%(week)s::date is null or a.week = %(week)s or a.visit_id in (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t

@@ -368,3 +368,17 @@ class NoCalls:
 
 def replace_limits(partner: Partner, **changes: object) -> Partner:
     return partner.model_copy(update={"limits": tuple(limit.model_copy(update=changes) for limit in partner.limits)})
+
+
+def test_what_another_pusher_is_sending_at_this_moment_is_waited_for_briefly(pusher: Pusher) -> None:
+    pusher.release()
+    other = pusher.product.database.connect("push")
+    owner = other.execute("select sync.become_owner() as o").fetchone()["o"]
+    row = other.execute(
+        "select id from sync.claim('honoka', %s, %s, array ['v1'], '{}', 'tick')", (ORGANIZATION, owner)
+    ).fetchone()
+    other.execute("select sync.mark_sent(array [%s], %s, 40)", (row["id"], owner))
+    with pytest.raises(SettlingError) as waiting:
+        pusher.push()
+    assert waiting.value.retry_at < datetime.now(UTC) + timedelta(seconds=5)
+    assert sorted(pusher.held()) == ["v2", "v3"]
