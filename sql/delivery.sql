@@ -35,10 +35,6 @@ where partner = %(partner)s and organization = %(organization)s and state = 'unk
 -- The last write before the call leaves.
 select id from sync.mark_sent(%(attempts)s, %(owner)s, %(settle_after_seconds)s) as id;
 
--- name: give_up
--- Gives up claims that were not sent.
-select sync.give_up(%(attempts)s, %(owner)s);
-
 -- name: settle
 -- Writes what became of one call; null when the attempt is no longer this pusher's.
 select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as outcome;

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -11,10 +16,29 @@ from psycopg import sql
 from partner_sync.database import Connection, connect
 from stack.bootstrap import at_database, open_to_logins
 from stack.logins import OWNER, WRITERS
-from stack.postgres import Cluster, url_of
+from stack.ports import free_port
+from stack.postgres import Account, Cluster, stop, url_of
 from stack.secret_store import SecretStore
 
 TEMPLATE = "partner_sync_template"
+
+
+@contextmanager
+def running_cluster(*extra_settings: str, sync: bool = True) -> Iterator[tuple[Cluster, SecretStore]]:
+    """A server on a free port, not bootstrapped yet; it and its folder are gone afterwards."""
+    # Not below pytest's folders: as root, the database's user could not reach them.
+    with tempfile.TemporaryDirectory(prefix="partner-sync-postgres-", dir="/tmp") as name:
+        folder = Path(name)
+        account = Account.usable()
+        if account.owner is not None:
+            os.chown(folder, *account.owner)
+        secret_store = SecretStore(folder / "secrets.json")
+        cluster = Cluster(folder / "postgres", free_port(), secret_store.get("admin"), account)
+        process = cluster.start(cluster.prepare(*extra_settings, sync=sync), folder / "postgres.log")
+        try:
+            yield cluster, secret_store
+        finally:
+            stop(process)
 
 
 @dataclass(frozen=True)

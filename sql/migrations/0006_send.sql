@@ -254,15 +254,9 @@ begin
     return sync.settle_one(a, p_item, p_run_key, p_max_attempts);
 end $$;
 
--- Not sent before a deferral: the claim is given up, so that nobody waits behind it.
-create function sync.give_up(p_attempts bigint[], p_owner bigint) returns void
-    language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
-    update sync.push_attempt set state = 'given_up' where id = any (p_attempts) and owner = p_owner and state = 'claimed'
-$$;
-
 revoke execute on all functions in schema sync from public;
 grant usage on sequence sync.push_owner to sync_push;
 grant execute on function sync.become_owner, sync.claimable, sync.close_without_call, sync.claim, sync.recover,
-    sync.take_unknown, sync.mark_sent, sync.settle, sync.give_up to sync_push;
+    sync.take_unknown, sync.mark_sent, sync.settle to sync_push;
 grant execute on function sync.blocked to sync_push, sync_release, sync_run;
 grant execute on function sync.missing_keys to sync_release;

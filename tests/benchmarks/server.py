@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from postgres_server import running_cluster
 from stack.bootstrap import at_database, bootstrap
 from stack.logins import DATABASE
-from stack.ports import free_port
-from stack.postgres import Account, Cluster, stop, url_of
+from stack.postgres import Cluster, url_of
 from stack.secret_store import SecretStore
 
 
@@ -34,16 +31,6 @@ class Servers:
 @contextmanager
 def database() -> Iterator[Servers]:
     """Start, bootstrap, and take away again."""
-    with tempfile.TemporaryDirectory(prefix="partner-sync-bench-", dir="/tmp") as name:
-        folder = Path(name)
-        account = Account.usable()
-        if account.owner is not None:
-            os.chown(folder, *account.owner)
-        secrets = SecretStore(folder / "secrets.json")
-        cluster = Cluster(folder / "postgres", free_port(), secrets.get("admin"), account)
-        process = cluster.start(cluster.prepare(), folder / "postgres.log")
-        try:
-            bootstrap(cluster.url(), secrets)
-            yield Servers(cluster, secrets)
-        finally:
-            stop(process)
+    with running_cluster() as (cluster, secrets):
+        bootstrap(cluster.url(), secrets)
+        yield Servers(cluster, secrets)

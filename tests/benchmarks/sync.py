@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,20 +21,11 @@ from partner_sync.partners.fields import Entity
 from partner_sync.partners.loader import load_partner
 from partner_sync.partners.mapping import compile_entity
 from partner_sync.partners.model import Partner
+from scripted_server import OpenGate
 
 PARTNER_FILE = Path(__file__).resolve().parents[2] / "include" / "partners" / "honoka.yaml"
 ORGANIZATION = "memory-care"
 T = TypeVar("T")
-
-
-class OpenGate:
-    """A gate without limits: the memory server has none, and the ledger's cost is measured elsewhere."""
-
-    def take(self, endpoint: str) -> None:
-        pass
-
-    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        pass
 
 
 class MasterSync:

@@ -13,10 +13,10 @@ from partner_sync.master.guard import MergeCounts
 from partner_sync.partners.fields import ENTITY_ORDER
 from partner_sync.quality.validate import validate_run
 from postgres.listings import MasterBed
-from postgres.test_master_sync import OpenGate
 from postgres_server import Database
 from sandbox.faults import FaultKind
 from sandbox.running import RunningPartner
+from scripted_server import OpenGate
 
 ORGANIZATION = "sakura-care"
 PATIENTS = 1200

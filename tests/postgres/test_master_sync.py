@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
 
 import pytest
 
@@ -22,18 +21,9 @@ from partner_sync.quality.validate import validate_run
 from postgres.listings import MasterBed
 from postgres_server import Database
 from sandbox.running import RunningPartner
+from scripted_server import OpenGate
 
 ORGANIZATION = "sakura-care"
-
-
-class OpenGate:
-    """No limits: the limiter has its own tests."""
-
-    def take(self, endpoint: str) -> None:
-        pass
-
-    def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        pass
 
 
 @pytest.fixture

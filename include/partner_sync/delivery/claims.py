@@ -96,10 +96,6 @@ class Claims:
         marked = {row["id"] for row in rows}
         return tuple(one for one in claimed if one.attempt_id in marked)
 
-    def give_up(self, claimed: Sequence[Claimed]) -> None:
-        """Give up claims that were not sent, so that nobody waits behind them."""
-        self._rows("give_up", attempts=[one.attempt_id for one in claimed])
-
     def settle(self, verdicts: Mapping[int, Verdict], *, max_attempts: int) -> None:
         """Write what became of attempts (by attempt id), each in a transaction of its own; waits for visits that are
         being edited.
