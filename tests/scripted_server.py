@@ -6,12 +6,14 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
+
+from partner_sync.kinds.interface import Quota
 
 
 @dataclass
@@ -114,9 +116,17 @@ class OpenGate:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.heeded: list[tuple[int, str | None, datetime | None]] = []
+        self.quotas: list[Quota] = []
+        self.answers: list[bool] = []
 
     def take(self, endpoint: str) -> None:
         self.taken.append(endpoint)
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         self.heeded.append((status, scope, retry_at))
+
+    def told(self, quotas: Sequence[Quota]) -> None:
+        self.quotas.extend(quotas)
+
+    def answered(self, *, reached: bool) -> None:
+        self.answers.append(reached)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import ConfigError, LimitReachedError
+from partner_sync.kinds.interface import Quota
 from partner_sync.limits import Limit, Limits, seconds_for
 from partner_sync.statements import statement
 
@@ -192,6 +193,12 @@ class LedgerGate:
                 scope=heard.scope,
             )
 
+    def told(self, quotas: Sequence[Quota]) -> None:
+        """Not narrowed by it yet."""
+
+    def answered(self, *, reached: bool) -> None:
+        """Not counted yet."""
+
 
 class PrepaidGate:
     """A gate that hands out calls already granted, to several threads, and needs no connection.
@@ -223,6 +230,12 @@ class PrepaidGate:
         with self._lock:
             self._heard.append(_heard(scope, retry_at))
             self._left = 0
+
+    def told(self, quotas: Sequence[Quota]) -> None:
+        """Not narrowed by it yet."""
+
+    def answered(self, *, reached: bool) -> None:
+        """Not counted yet."""
 
     def close(self) -> None:
         with self._lock:

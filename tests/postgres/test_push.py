@@ -365,6 +365,12 @@ class NoCalls:
     def heed(self, **said: object) -> None:
         raise AssertionError(said)
 
+    def told(self, quotas: object) -> None:
+        raise AssertionError(quotas)
+
+    def answered(self, *, reached: bool) -> None:
+        raise AssertionError(reached)
+
 
 def replace_limits(partner: Partner, **changes: object) -> Partner:
     return partner.model_copy(update={"limits": tuple(limit.model_copy(update=changes) for limit in partner.limits)})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import datetime
 
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
+from partner_sync.kinds.interface import Quota
 from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, finish_grant, pause
 from partner_sync.limits import Limits, limits_of
 from partner_sync.partners.model import Partner
@@ -63,6 +65,16 @@ class Turnstile:
         with self._lock:
             for _, gate in self._given[-1:]:
                 gate.heed(status=status, scope=scope, retry_at=retry_at)
+
+    def told(self, quotas: Sequence[Quota]) -> None:
+        with self._lock:
+            for _, gate in self._given[-1:]:
+                gate.told(quotas)
+
+    def answered(self, *, reached: bool) -> None:
+        with self._lock:
+            for _, gate in self._given[-1:]:
+                gate.answered(reached=reached)
 
     def _acquire(self, count: int, endpoint: str) -> int:
         grant = acquire(

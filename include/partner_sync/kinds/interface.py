@@ -84,6 +84,21 @@ class Presence:
     partner_ref: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quota:
+    """What an answer's RateLimit fields say about one quota of the partner.
+
+    ``requests`` per ``window_seconds`` is its policy, ``remaining`` calls are left until ``reset_at``; None: not said.
+    ``name`` is the partner's name for the policy.
+    """
+
+    name: str | None = None
+    requests: int | None = None
+    window_seconds: float | None = None
+    remaining: int | None = None
+    reset_at: datetime | None = None
+
+
 class Gate(Protocol):
     """The door to the partner: no call leaves without a grant from the ledger (design, rule 7)."""
 
@@ -92,6 +107,12 @@ class Gate(Protocol):
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8)."""
+
+    def told(self, quotas: Sequence[Quota]) -> None:
+        """Note what the partner says is left: it can only shrink what the file allows (design, rule 8)."""
+
+    def answered(self, *, reached: bool) -> None:
+        """Note whether a call got an answer that shows a working partner: the circuit breaker counts these."""
 
 
 class PartnerKind(Protocol):

@@ -12,6 +12,7 @@ from partner_sync.database import Connection
 from partner_sync.delivery.plan import SAMPLES, Plan, masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.release import Mode, OfficeWeek, ReleaseReport, release_week, review_week
 from partner_sync.errors import ConfigError
+from partner_sync.kinds.interface import Quota
 from partner_sync.kinds.registry import open_kind
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
@@ -130,3 +131,9 @@ class _ClosedGate:
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         """Nothing was asked, so nothing can be answered."""
+
+    def told(self, quotas: Sequence[Quota]) -> None:
+        """As above."""
+
+    def answered(self, *, reached: bool) -> None:
+        """As above."""
