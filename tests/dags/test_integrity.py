@@ -114,9 +114,9 @@ def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_
         text = file.read_text(encoding="utf-8").replace("watch: true", f"watch: {watch}")
         (partners / f"{slug}.yaml").write_text(text, encoding="utf-8")
     dags = read_dags("live_push")
-    assert list(dags["calm__live_push"].timetable.asset_condition.iter_assets()) == []
-    [(_, asset)] = dags["eager__live_push"].timetable.asset_condition.iter_assets()
-    assert [watcher.trigger.partner for watcher in asset.watchers] == ["eager"]
+    assert dags["calm__live_push"].timetable.asset_condition is None
+    [watcher] = dags["eager__live_push"].timetable.asset_condition.watchers
+    assert watcher.trigger.partner == "eager"
 
 
 def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
