@@ -1,4 +1,4 @@
-"""``make bench ARGS=what`` (all without a name): ``python -m benchmarks`` with include, plugins and tests on the path."""
+"""``make bench ARGS=what``, all without a name: ``python -m benchmarks`` with include, plugins, tests on the path."""
 
 from __future__ import annotations
 
