@@ -42,8 +42,8 @@ def answer_parked(
     requested_by: str,
     run_key: str,
 ) -> ParkedOutcome | None:
-    """A person's word, as login sync_release: does the partner hold the visit as it was sent (or, for one that was to be
-    taken away: still)? Returns what becomes of it ('retry': it is sent again); None when nothing of it is parked.
+    """A person's word, as login sync_release: does the partner hold the visit as it was sent (one that was to be taken
+    away: still)? Returns what becomes of it ('retry': it is sent again); None when nothing of it is parked.
 
     A retry of the same run changes nothing and returns the same.
     """
