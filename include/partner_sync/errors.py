@@ -7,8 +7,11 @@ PartnerSyncError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
+  somebody of us has stopped it, and resumes it
+    PartnerHeldError, OrganizationHeldError
   try again later, by itself
-    LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
+    LimitReachedError, CircuitOpenError, SettlingError, RateLimitedError, PartnerUnavailableError,
+    DatabaseAwayError
   never send again before it is known what happened
     OutcomeUnknownError
   ours: a person of the team looks
@@ -163,6 +166,27 @@ class SliceIncompleteError(PartnerSyncError):
     template = "The slice {partner}/{organization}/{entity} of run {run_key} is not complete: {problem}."
 
 
+# --- somebody of us has stopped it, and resumes it ------------------------------------------------------
+
+
+class HeldError(PartnerSyncError):
+    """A person of the team lets no call leave; what is due stays due."""
+
+    code = "partner_held"
+    template = "Calls to {partner} are held; they go on when the team resumes them."
+
+
+class PartnerHeldError(HeldError):
+    """All calls to the partner are held."""
+
+
+class OrganizationHeldError(HeldError):
+    """The calls of one organization are held; the others go on."""
+
+    code = "organization_held"
+    template = "Calls for {organization} to {partner} are held; they go on when the team resumes them."
+
+
 # --- try again later, by itself -----------------------------------------------------------------------
 
 
@@ -178,6 +202,16 @@ class LimitReachedError(PartnerSyncError):
     reason: str
 
     def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class CircuitOpenError(LimitReachedError):
+    """Calls failed again and again, so none leaves before ``retry_at``, when one may try."""
+
+    code = "circuit_open"
+    template = "The circuit of {partner} is open until {retry_at}: its calls failed again and again."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "circuit_open") -> None:
         super().__init__(partner=partner, retry_at=retry_at, reason=reason)
 
 
