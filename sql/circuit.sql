@@ -11,3 +11,7 @@ select sync.set_hold(%(partner)s, %(organization)s, %(held)s, %(reason)s, %(by)s
 select partner, organization, state, since_at, until_at, reason, by, failures from sync.circuit_state
 where %(partner)s::text is null or partner = %(partner)s
 order by partner, organization, state
+
+-- name: links
+-- Which organizations are linked to which partners, also when the link is not enabled.
+select partner::text as partner, organization::text as organization from sync.link

@@ -3,7 +3,7 @@
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
+    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
@@ -79,6 +79,13 @@ class SecondMasterError(ConfigError):
         "{partner} cannot be the master of {entity} for organization {organization}: {master} is. "
         "Take it away there first."
     )
+
+
+class UnknownPartnerError(ConfigError):
+    """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
+
+    code = "partner_unknown"
+    template = "No organization is linked to a partner {partner}. {suggestions}"
 
 
 class UnknownOrganizationError(ConfigError):
