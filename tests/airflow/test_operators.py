@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -97,7 +98,9 @@ def test_an_extract_that_meets_a_limit_defers_and_its_trigger_says_for_what(link
         operator.execute(context("master_sync", MASTER))
     assert deferred.value.method_name == "resume"
     assert deferred.value.kwargs == {"organizations": ["sakura-care"]}
-    assert deferred.value.trigger.waits_for == "honoka: sakura-care"
+    assert re.fullmatch(
+        r"honoka: 上限待ち / waiting for the limit until \d\d:\d\d: sakura-care", deferred.value.trigger.waits_for
+    )
     assert deferred.value.trigger.moment > datetime.now(UTC)
 
 

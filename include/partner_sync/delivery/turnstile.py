@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
@@ -31,6 +32,7 @@ class Turnstile:
         self._lock = threading.Lock()
         self._given: list[tuple[Grant, PrepaidGate]] = []
         self._closed = True
+        self._tally = Tally()
 
     def grant(self, count: int, *, endpoint: str, office: str | None = None) -> int:
         """Take up to ``count`` calls; returns how many may leave. Raises LimitReachedError when none may now."""
@@ -48,6 +50,7 @@ class Turnstile:
                 facts = {"partner": self._partner, "organization": self._organization}
                 pause(self._conn, **facts, until_at=heard.until_at, scope=heard.scope)
             finish_grant(self._conn, grant)
+        self._report()
 
     def take(self, endpoint: str) -> None:
         with self._lock:
@@ -58,6 +61,8 @@ class Turnstile:
             except LimitReachedError:
                 if any(gate.heard for _, gate in self._given):
                     raise
+                # A probe that got through may be one call of several: the next needs a circuit that is closed.
+                self._report()
                 self._acquire(1, endpoint)
                 self._given[-1][1].take(endpoint)
 
@@ -72,9 +77,12 @@ class Turnstile:
                 gate.told(quotas)
 
     def answered(self, *, reached: bool) -> None:
-        with self._lock:
-            for _, gate in self._given[-1:]:
-                gate.answered(reached=reached)
+        self._tally.note(reached=reached)
+
+    def _report(self) -> None:
+        if (calls := self._tally.take()) is not None:
+            names = {"partner": self._partner, "organization": self._organization}
+            report_calls(self._conn, calls, **names, rule=self._limits.circuit)
 
     def _acquire(self, count: int, endpoint: str) -> int:
         grant = acquire(

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from partner_sync.circuit import heeding_stops
 from partner_sync.database import Connection
 from partner_sync.errors import PartnerSyncError
 from partner_sync.kinds.interface import PartnerKind
@@ -52,7 +53,10 @@ def extract_organizations(
                 limits=limits_of(work.partner),
                 call_class="master",
             )
-            with closing(open_kind(work.partner, doors.access(link), gate)) as kind:
+            with (
+                heeding_stops(run, partner=work.partner.slug, organization=link.organization),
+                closing(open_kind(work.partner, doors.access(link), gate)) as kind,
+            ):
                 outcomes.read(link.organization, _read_entities(conn, kind, work=work, organization=link.organization))
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from partner_sync.database import Connection
 from partner_sync.errors import (
     DatabaseAwayError,
+    HeldError,
     LimitReachedError,
     PartnerSyncError,
     PartnerUnavailableError,
@@ -41,10 +42,14 @@ class Doors:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Organizations that are not done, and the first moment at which one of them can go on."""
+    """Organizations that are not done, the first moment at which one of them can go on, and what it waits for.
+
+    ``reason``: as LimitReachedError says, or 'settling'.
+    """
 
     organizations: tuple[str, ...]
     retry_at: datetime
+    reason: str = "limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,9 @@ def _one_round(
             continue
         except DatabaseAwayError:
             raise
+        except HeldError as held:
+            failed(link, held)
+            continue
         except PartnerSyncError as error:
             failed(link, error)
         in_a_row, reached = 0, True
@@ -136,8 +144,11 @@ def _who_waits(
             failed(link, wait)
     if not patient:
         return None
-    first = min(wait.retry_at for _, wait in patient)
-    return Waiting(organizations=tuple(link.organization for link, _ in patient), retry_at=first)
+    first = min((wait for _, wait in patient), key=lambda wait: wait.retry_at)
+    reason = "settling" if isinstance(first, SettlingError) else str(first.facts.get("reason", "paused"))
+    return Waiting(
+        organizations=tuple(link.organization for link, _ in patient), retry_at=first.retry_at, reason=reason
+    )
 
 
 def _now() -> datetime:

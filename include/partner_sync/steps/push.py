@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from partner_sync.database import translated_errors
+from partner_sync.circuit import heeding_stops, stops
+from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.push import PushCounts, PushWork, push_organization
-from partner_sync.errors import LimitReachedError, SettlingError
+from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.limiter import CallClass
@@ -45,7 +46,8 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link=link))
+            with heeding_stops(run, partner=work.partner.slug, organization=link.organization):
+                outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link=link))
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
         return each_organization(links, push, failed=outcomes.failed, patience=patience)
@@ -54,12 +56,12 @@ def push_organizations(
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
     """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
 
-    An organization that is stopped by an open cause is left alone until its cause is closed. Raises DatabaseAwayError.
+    An organization that is stopped by an open cause is left alone until its cause is closed, one that is held without a
+    word, one whose circuit is open until it may probe; the last is told once. Raises DatabaseAwayError.
     """
     with doors.connect("run") as conn:
         outcomes = Outcomes(conn, run, step="push")
-        stopped = outcomes.stopped()
-        due = [link for link in _due_links(doors, partner) if link.organization not in stopped]
+        due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
         ends_at = time.monotonic() + TICK_SECONDS
 
         def push(link: Link) -> None:
@@ -67,12 +69,33 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
             try:
-                outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link=link))
+                with heeding_stops(conn, partner=partner.slug, organization=link.organization):
+                    outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link=link))
+            except CircuitOpenError:
+                outcomes.circuit_open(link.organization)
+            except PartnerUnavailableError as error:
+                # A cause of this organization's, told once (rule 9): the task that raised it would be red each minute.
+                outcomes.failed(link, error)
             except (LimitReachedError, SettlingError):
                 return  # The next tick goes on; a tick never waits (design, rule 10).
 
         each_organization(due, push, failed=outcomes.failed, patience=patience)
-        return tuple(link.organization for link in due)
+        return (*(link.organization for link in due), *told)
+
+
+def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> tuple[list[Link], list[str]]:
+    """The links that nothing stops, and the organizations of which it was told now that their circuit is open."""
+    if not links:
+        return [], []
+    stopped, found = outcomes.stopped(), stops(conn, partner=links[0].partner)
+    may_go, told = [], []
+    for link in links:
+        stop = found.of(link.organization)
+        if stop is None and link.organization not in stopped:
+            may_go.append(link)
+        elif stop is not None and stop.state == "open" and outcomes.circuit_open(link.organization, only_news=True):
+            told.append(link.organization)
+    return may_go, told
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
