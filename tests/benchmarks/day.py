@@ -90,7 +90,7 @@ def live_through(bench: Bench, base_url: str, *, admin: Connection) -> Day:
         admin.execute(_SET_CLOCK, (60.0 * minute,))
         for number, visit in enumerate(day.changes_until(60.0 * minute)):
             admin.execute(_CHANGE, (f"{minute}.{number}", visit))
-        _tick(bench, base_url, run_key=f"tick-{minute}")
+        tick(bench, base_url, run_key=f"tick-{minute}")
         _note_arrivals(day, admin, minute_seconds=60.0 * minute)
     return day
 
@@ -101,10 +101,20 @@ def _note_arrivals(day: Day, admin: Connection, *, minute_seconds: float) -> Non
         day.arrived(row["visit_id"], minute_seconds + row["after_seconds"])
 
 
-def _tick(bench: Bench, base_url: str, *, run_key: str) -> None:
-    doors = Doors(connect=bench.connect, access=lambda _link: Access(base_url=base_url, secret="none"))
-    patience = Patience(until_at=datetime.now(UTC) + timedelta(hours=1))
-    push_due(doors, bench.partner, run=RunName(partner="honoka", run_key=run_key, dag="live_push"), patience=patience)
+def tick(bench: Bench, base_url: str, *, run_key: str) -> None:
+    """One run of live_push."""
+    run = RunName(partner="honoka", run_key=run_key, dag="live_push")
+    push_due(doors_of(bench, base_url), bench.partner, run=run, patience=patience())
+
+
+def doors_of(bench: Bench, base_url: str) -> Doors:
+    """The ways of a step to the bench's database and partner."""
+    return Doors(connect=bench.connect, access=lambda _link: Access(base_url=base_url, secret="none"))
+
+
+def patience() -> Patience:
+    """As long as it takes."""
+    return Patience(until_at=datetime.now(UTC) + timedelta(hours=1))
 
 
 @contextmanager
