@@ -32,17 +32,6 @@ create function sync.needs_call(t sync.todo) returns boolean
         where (h.partner, h.visit_id, h.week, h.office_id) = (t.partner, t.visit_id, t.week, t.office_id))
 $$;
 
-create function sync.blocked(partner text, organization text, needs text[])
-    returns table (visit_id text, week date, office_id bigint, missing text[])
-    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select t.visit_id, t.week, t.office_id, m.missing
-    from sync.todo t
-    join sync.change_history c on c.visit_id = t.visit_id and c.version = t.version
-    cross join lateral (select sync.missing_keys($1, $2, c.visit, needs) as missing) m
-    where t.partner = $1 and t.organization = $2 and t.action = 'put' and m.missing <> '{}'
-$$;
-comment on function sync.blocked is 'Visits that cannot leave because the partner has no key for whom they name (rule 14).';
-
 -- With a week: the items of the visits that have one in that week, so that a visit that moves into it is taken back from
 -- its old week in the same push. Without: everything that is due.
 create function sync.claimable(partner text, organization text, needs text[], only_week date) returns setof sync.todo
@@ -50,7 +39,7 @@ create function sync.claimable(partner text, organization text, needs text[], on
     select t.*
     from sync.todo t
     join sync.change_history c on c.visit_id = t.visit_id and c.version = t.version
-    where t.partner = $1 and t.organization = $2 and t.due_at <= clock_timestamp()
+    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null and t.due_at <= clock_timestamp()
       and (only_week is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = only_week))
@@ -82,7 +71,8 @@ declare
 begin
     perform sync.lock_organization(p_organization, true);
     select coalesce(array_agg(t.visit_id), '{}') into visits
-    from sync.todo t where t.partner = p_partner and t.organization = p_organization and not sync.needs_call(t)
+    from sync.todo t
+    where t.partner = p_partner and t.organization = p_organization and t.action = 'withdraw' and not sync.needs_call(t)
       and not exists (
           select from sync.push_attempt a
           where a.partner = t.partner and a.visit_id = t.visit_id and a.state in ('claimed', 'sent', 'unknown'));

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from partner_sync.database import translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, push_organization
+from partner_sync.delivery.push import PushCounts, PushWork, needed_keys, push_organization
 from partner_sync.errors import LimitReachedError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
@@ -76,9 +76,10 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
+    facts = {"partner": partner.slug, "needs": list(needed_keys(partner))}
     with doors.connect("push") as conn:
         with translated_errors():
-            rows = conn.execute(statement("delivery.due_organizations"), {"partner": partner.slug}).fetchall()
+            rows = conn.execute(statement("delivery.due_organizations"), facts).fetchall()
         links = linked_organizations(conn, partner=partner.slug, direction="schedule")
     by_code = {link.organization: link for link in links}
     return [by_code[row["organization"]] for row in rows if row["organization"] in by_code]
