@@ -11,9 +11,21 @@ from zoneinfo import ZoneInfo
 from partner_sync.errors import ConfigError, UnmappableVisitError
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
-from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, VisitCall
+from partner_sync.kinds.interface import (
+    Accepted,
+    Access,
+    Action,
+    Capabilities,
+    Gate,
+    HeldVisit,
+    Page,
+    Presence,
+    VisitCall,
+    VisitPage,
+)
 from partner_sync.kinds.listing import Listing
 from partner_sync.kinds.visit_body import VisitBody
+from partner_sync.kinds.visit_list import Differences, VisitListing
 from partner_sync.partners.converters import Unfit, key_text
 from partner_sync.partners.model import Partner
 from partner_sync.partners.paths import holds, value_at
@@ -34,6 +46,7 @@ def capabilities(partner: Partner) -> Capabilities:
         read_back=push is not None and push.read_back is not None,
         cancel=push is not None,
         idempotency_key=push is not None and all(call.idempotency_header for call in creating if call),
+        list_visits=push is not None and push.visits_list is not None,
     )
 
 
@@ -45,6 +58,7 @@ class RestJsonKind:
         self._partner = partner
         self._client = PartnerClient(partner, access, gate)
         self._body = VisitBody(partner.push) if partner.push else None
+        self._differences = Differences(partner.push) if partner.push else None
 
     def close(self) -> None:
         self._client.close()
@@ -114,6 +128,17 @@ class RestJsonKind:
         ours = [each for each in records if _key_or_none(value_at(each, section.key_at)) == call.visit_id]
         return self._presence(call, section, records=ours)
 
+    def visits(
+        self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
+    ) -> Iterator[VisitPage]:
+        if self._push.visits_list is None:
+            raise ConfigError(problem=f"The partner file of {self._partner.slug} has no list of visits.")
+        listing = VisitListing(client=self._client, section=self._push.visits_list)
+        return listing.pages(week, organization, position=position)
+
+    def differences(self, held: HeldVisit, values: Mapping[str, object]) -> tuple[str, ...]:
+        return self._differences.between(held.record, values) if self._differences else ()
+
     @property
     def _push(self) -> Push:
         if self._partner.push is None:
@@ -177,7 +202,8 @@ class RestJsonKind:
             return _ABSENT
         same = next((each for each in present if self._holds(each, call)), None)
         ref = _key_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
-        return Presence(found="different" if same is None else "same", partner_ref=ref)
+        differing = self._differences.between(present[0], call.values) if same is None and self._differences else ()
+        return Presence(found="different" if same is None else "same", partner_ref=ref, fields=differing)
 
     def _holds(self, record: dict[str, object], call: VisitCall) -> bool:
         try:
