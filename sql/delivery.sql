@@ -102,8 +102,17 @@ group by outcome;
 
 -- name: parked
 -- Lost answers of which only a person can say what became of them.
-select count(*)::integer as parked from sync.push_attempt
-where partner = %(partner)s and organization = %(organization)s and state = 'unknown' and settle_at = 'infinity';
+select count(*)::integer as parked from sync.parked where partner = %(partner)s and organization = %(organization)s;
+
+-- name: parked_visits
+-- The visits that wait for a person's word, the oldest first.
+select visit_id, action, week, office_id, sent_at from sync.parked
+where partner = %(partner)s and organization = %(organization)s
+order by sent_at, visit_id;
+
+-- name: answer_parked
+-- A person's word on a parked visit; null when nothing of it is parked.
+select sync.answer_parked(%(partner)s, %(organization)s, %(visit_id)s, %(there)s, %(requested_by)s, %(run_key)s) as outcome;
 
 -- name: blocked
 -- Visits that cannot leave because the partner has no key for whom they name.

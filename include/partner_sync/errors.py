@@ -167,11 +167,18 @@ class SliceIncompleteError(PartnerSyncError):
 
 
 class LimitReachedError(PartnerSyncError):
-    """The ledger grants no call now; ``retry_at`` (aware) is when to ask again."""
+    """The ledger grants no call now; ``retry_at`` (aware) is when to ask again, None when nobody knows.
+
+    ``reason``: 'limit', or what else stops the calls: 'paused' (the partner said so), 'circuit_open' or 'held'.
+    """
 
     code = "waiting_for_limit"
-    template = "Waiting for the limits of {partner} until {retry_at}."
+    template = "Waiting for the limits of {partner} until {retry_at} ({reason})."
     retry_at: datetime
+    reason: str
+
+    def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
 
 
 class SettlingError(PartnerSyncError):

@@ -88,6 +88,6 @@ class Turnstile:
             office=self._office,
         )
         if not grant.count:
-            raise LimitReachedError(partner=self._partner, retry_at=grant.retry_at)
+            raise grant.refusal()
         self._given.append((grant, PrepaidGate(grant)))
         return grant.count
