@@ -64,3 +64,14 @@ def _run_type(run: RunDates) -> str:
 def week_of(context: Context) -> Week:
     """The week that a task's run means; raises what ``week_of_run`` raises."""
     return week_of_run(context["dag_run"], given=read_push_form(context["params"]).week)
+
+
+def head_of_note(context: Context) -> list[str]:
+    """The lines with which every note of a push begins: which week it is for. None for other runs."""
+    if "week" not in context["params"]:
+        return []
+    try:
+        week = week_of(context)
+    except InvalidWeekError:
+        return []
+    return [week.describe("ja"), week.describe()]

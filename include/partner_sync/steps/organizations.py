@@ -41,10 +41,11 @@ class Doors:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Organizations that are not done, and the first moment at which one of them can go on."""
+    """Who are not done; the first moment at which one of them can go on, and the code of what it awaits."""
 
     organizations: tuple[str, ...]
     retry_at: datetime
+    code: str = LimitReachedError.code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +137,9 @@ def _who_waits(
             failed(link, wait)
     if not patient:
         return None
-    first = min(wait.retry_at for _, wait in patient)
-    return Waiting(organizations=tuple(link.organization for link, _ in patient), retry_at=first)
+    first = min((wait for _, wait in patient), key=lambda wait: wait.retry_at)
+    organizations = tuple(link.organization for link, _ in patient)
+    return Waiting(organizations=organizations, retry_at=first.retry_at, code=first.code)
 
 
 def _now() -> datetime:

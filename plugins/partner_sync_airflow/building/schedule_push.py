@@ -1,4 +1,4 @@
-"""``<partner>__schedule_push``: release -> push (a few shards) -> conclude."""
+"""``<partner>__schedule_push``: plan -> release -> push (a few shards) -> conclude; an unusual one plan -> ask."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from airflow.sdk import DAG
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.building.arguments import cron, dag_arguments
 from partner_sync_airflow.forms import push_params
+from partner_sync_airflow.operators.approval import AskOperator
 from partner_sync_airflow.operators.conclude import ConcludeOperator
-from partner_sync_airflow.operators.delivery import PushOperator, ReleaseOperator
+from partner_sync_airflow.operators.delivery import PlanOperator, PushOperator, ReleaseOperator
 
 #: Planners of several organizations push at the same time, and each waits for the limits.
 _RUNS_AT_A_TIME = 8
@@ -16,7 +17,7 @@ _RUNS_AT_A_TIME = 8
 _DOC = """\
 確定済み(FIX)の週の予定を連携先へ送ります。 / Sends the visits of a finalized week to the partner.
 
-**Which week** (`release` says it in the log and in the run's note)
+**Which week** (`plan` says it in the log and in the run's note)
 
 | run | week |
 | --- | --- |
@@ -26,6 +27,9 @@ _DOC = """\
 
 A run by schedule or backfill is for the organizations whose link says `release: weekly`, by hand for all.
 Offices that have not finalized the week are listed and skipped; when none has, the run is refused.
+
+**Approval** An unusual push (more than `push.approve_over_calls` calls, or a resend of a past week) sends nothing at
+first: `ask` starts a run of `{partner}__approve_push`, and after a yes there the push starts again by itself.
 """
 
 
@@ -39,9 +43,11 @@ def build_schedule_push(partner: Partner) -> DAG | None:
         schedule=cron(partner.push.schedule),
         max_active_runs=_RUNS_AT_A_TIME,
         params=push_params(),
-        doc_md=_DOC,
+        doc_md=_DOC.replace("{partner}", slug),
     ) as dag:
+        plan = PlanOperator(task_id="plan", partner=slug)
         release = ReleaseOperator(task_id="release", partner=slug)
         push = PushOperator.partial(task_id="push", partner=slug, pool=slug).expand(shard=release.output)
+        plan >> [release, AskOperator(task_id="ask", partner=slug)]
         push >> ConcludeOperator(task_id="conclude", partner=slug)
     return dag
