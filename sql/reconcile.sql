@@ -58,7 +58,7 @@ group by r.id, i.what, i.why order by i.what, i.why;
 
 -- name: repair
 -- Corrects what we believe, and asks for the visits anew.
-select sync.repair_reconciliation(r.id, %(missing_is_sure)s, %(requested_by)s) as repaired
+select r.id, sync.repair_reconciliation(r.id, %(missing_is_sure)s, %(requested_by)s) as repaired
 from sync.reconciliation r
 where (r.partner, r.organization, r.week, r.run_key, r.round)
     = (%(partner)s, %(organization)s, %(week)s, %(run_key)s, 1) and r.ended_at is not null;

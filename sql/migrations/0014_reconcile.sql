@@ -350,3 +350,5 @@ revoke execute on all functions in schema sync from public;
 grant execute on function sync.open_reconciliation, sync.begin_listing, sync.note_sightings, sync.note_page,
     sync.reconciliation_verdicts, sync.end_reconciliation, sync.repair_reconciliation to sync_push;
 grant select on sync.reconciliation, sync.reconciliation_item to sync_push, sync_run;
+-- So that a `resend failed` that is run again sees what it has asked for.
+grant select on sync.requeue to sync_release;

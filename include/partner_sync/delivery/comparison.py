@@ -158,14 +158,16 @@ class Comparison:
             return cursor.fetchall() if cursor.description else []
 
 
-def repair(conn: Connection, comparing: Comparing, *, missing_is_sure: bool, requested_by: str) -> int:
-    """Ask anew for everything that the first comparison of the run found wrong, as login sync_push; returns for how
-    many visits. ``missing_is_sure``: what is sent again because it is missing cannot stand there twice.
+def repair(conn: Connection, comparing: Comparing, *, missing_is_sure: bool, requested_by: str) -> Findings | None:
+    """Ask anew for what the first comparison of the run found wrong, as login sync_push; returns what it found, with
+    how many visits are ``repaired``. None: that comparison has not ended. A second time changes nothing.
+
+    ``missing_is_sure``: what is sent again because it is missing cannot stand there twice.
     """
-    facts = vars(comparing) | {"missing_is_sure": missing_is_sure, "requested_by": requested_by}
+    facts = vars(comparing) | {"missing_is_sure": missing_is_sure, "requested_by": requested_by, "needs": []}
     with translated_errors():
-        rows = conn.execute(statement("reconcile.repair"), facts | {"needs": []}).fetchall()
-    return int(rows[0]["repaired"]) if rows else 0
+        run = conn.execute(statement("reconcile.repair"), facts).fetchone()
+        return _findings(conn.execute(statement("reconcile.found"), run).fetchall()) if run else None
 
 
 def repaired_weeks(conn: Connection, *, partner: str, run_key: str, organizations: Sequence[str]) -> tuple[date, ...]:

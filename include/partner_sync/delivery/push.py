@@ -7,6 +7,7 @@ lost answers are read back when their settle time has come, and the next items a
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -55,11 +56,15 @@ class PushWork:
 
 @dataclass(frozen=True, kw_only=True)
 class PushCounts:
-    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person."""
+    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person.
+
+    ``blocked_by``: the blocked ones by the reason that is named first.
+    """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
     parked: int = 0
+    blocked_by: dict[str, int] = field(default_factory=dict)
 
 
 def needed_keys(partner: Partner) -> tuple[str, ...]:
@@ -88,7 +93,8 @@ def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
         blocked = conn.execute(statement("delivery.blocked"), facts).fetchall()
         parked = conn.execute(statement("delivery.parked"), facts).fetchall()
     outcomes = {row["outcome"]: row["count"] for row in rows}
-    return PushCounts(outcomes=outcomes, blocked=len(blocked), parked=parked[0]["parked"])
+    reasons = Counter(f"no_key_{row['missing'][0]}" for row in blocked)
+    return PushCounts(outcomes=outcomes, blocked=len(blocked), parked=parked[0]["parked"], blocked_by=dict(reasons))
 
 
 class _Pusher:
