@@ -23,9 +23,9 @@ from scripted_server import ScriptedServer
 class Desk:
     """One organization at one partner of a shape: releases, pushes, compares and repairs as the tasks would."""
 
-    def __init__(self, product: Product, shape: Shape) -> None:
+    def __init__(self, product: Product, shape: Shape, *, settle_after_seconds: float = 0.2) -> None:
         self.product = product
-        self.partner: Partner = partner_of(shape)
+        self.partner: Partner = partner_of(shape, settle_after_seconds=settle_after_seconds)
         self.keeper = Keeper(named=shape == "named")
         self.server = ScriptedServer(self.keeper.answer)
 
@@ -70,13 +70,14 @@ class Desk:
             found = repair(conn, what, missing_is_sure=sure, requested_by="planner-1")
             return found.repaired if found else 0
 
-    def repair_and_push(self, run: str = "r1") -> Findings:
-        self.repair(run)
+    def repair_and_push(self, run: str = "r1", week: Week = WEEK) -> Findings:
+        """Repair, send what was repaired, and compare once more."""
+        self.repair(run, week=week)
         with self.product.database.connect("push") as conn:
             weeks = repaired_weeks(conn, partner="honoka", run_key=run, organizations=[self.product.organization])
-        for week in weeks:
-            self.push(run, week=week)
-        return self.compare(run, round_=2)
+        for monday in weeks:
+            self.push(run, week=monday)
+        return self.compare(run, round_=2, week=week)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row.values()) for row in self.product.database.admin().execute(query)]

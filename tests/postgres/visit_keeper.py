@@ -93,6 +93,10 @@ class Keeper:
             return [visit_id] if visit_id in self.records else []
         return [name for name, record in self.records.items() if record.get("ours") == visit_id]
 
+    def by_hand(self) -> int:
+        """How many records carry no id of ours."""
+        return sum(self.named and not record.get("ours") for record in self.records.values())
+
     def _one(self, name: str) -> Reply:
         found = self.records.get(name)
         return Reply(200, {"data": found}) if found else Reply(404, {})
