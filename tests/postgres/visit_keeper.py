@@ -57,7 +57,9 @@ def partner_of(shape: Shape, *, settle_after_seconds: float = 0.2, **top: Any) -
         push.pop("list")
     limits = top.pop("limits", [{"scope": "organization", "requests": 5000, "per_seconds": 1}])
     found = made(push={"read_back": None, **push} if "read_back" not in push else push, limits=limits, **top)
-    timeouts = found.timeouts.model_copy(update={"settle_after_seconds": settle_after_seconds})
+    # On a busy machine an answer may be late, and would be lost; the settle time is short on purpose.
+    times = {"connect_seconds": 10.0, "read_seconds": 20.0, "settle_after_seconds": settle_after_seconds}
+    timeouts = found.timeouts.model_copy(update=times)
     return found.model_copy(update={"slug": "honoka", "timeouts": timeouts})
 
 

@@ -62,6 +62,7 @@ def build_reconcile(partner: Partner) -> DAG | None:
         again = CompareOperator.partial(task_id="compare_again", partner=slug, pool=slug, after_repair=True).expand(
             shard=repair.output
         )
-        compare >> repair
-        push_repairs >> again >> ConcludeOperator(task_id="conclude", partner=slug)
+        conclude = ConcludeOperator(task_id="conclude", partner=slug)
+        compare >> [repair, conclude]
+        push_repairs >> again >> conclude
     return dag
