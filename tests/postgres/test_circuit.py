@@ -288,6 +288,33 @@ def test_organizations_that_are_broken_by_themselves_do_not_keep_the_partner_fro
     assert circuits.grant(at=211, organization="daria").count == 1
 
 
+OTHERS = ("aoba", "botan", "chigaya", "daria")
+STORY = st.lists(
+    st.tuples(st.sampled_from(OTHERS), st.sampled_from(["ask", "fail", "get through"]), st.integers(0, 90)), max_size=40
+)
+
+
+@given(story=STORY)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_has_failed_everybody_is_served_again_once_the_partner_is_back(
+    circuits: Circuits, story: list[tuple[str, str, int]]
+) -> None:
+    circuits.empty()
+    at = 0
+    for organization, what, passed in story:
+        at += passed
+        if what == "ask":
+            assert circuits.grant(at=at, organization=organization).count in (0, 1, 5)
+        else:
+            told = {"failed": 4} if what == "fail" else {"reached": 1}
+            circuits.tell(at=at, organization=organization, **told)
+    at += int(RULE.longest_open_seconds + RULE.probe_seconds)
+    for organization in OTHERS:
+        assert circuits.grant(at=at, organization=organization).count > 0
+        circuits.tell(reached=1, at=at, organization=organization)
+        assert circuits.grant(at=at, organization=organization).count == 5
+
+
 # --- holds ------------------------------------------------------------------------------------------------------------
 
 
