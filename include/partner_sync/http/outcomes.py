@@ -11,12 +11,15 @@ Reads can be asked again; a call that changes something cannot, unless it is sur
 | 404, 410 | bad answer: no such list | rejected; when taking away: success |
 | 408, 423, 425 | unavailable | unavailable: the partner says that it did not take the request |
 | 409 | rejected | with an idempotency key still running, so unknown; without one rejected |
-| 429 | rate limited | rate limited |
+| 429, or a problem type that names limits | rate limited | rate limited: the partner turned the call away by itself |
 | other 4xx | rejected | rejected |
 | 503 with Retry-After | unavailable | unavailable: the partner turned the call away by itself |
 | other 5xx | unavailable | unknown: it may have been done before it broke |
 | no connection made | unavailable | unavailable: nothing left |
 | lost after it was made | unavailable | unknown |
+
+A problem type that names limits (quota-exceeded and its like) counts with any 4xx and with 503: some partners answer
+403 for a used-up quota, which is no matter of the key.
 """
 
 from __future__ import annotations
@@ -63,12 +66,37 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What an answer says besides its records: status, when to come again, and its complaints, as names and codes."""
+    """What an answer says besides its records: status, when to come again, and its complaints, as names and codes.
+
+    ``limited``: its body says that the partner's limits turned the call away, whatever the status. ``problem``: why a
+    success cannot be used.
+    """
 
     status: int
     retry_at: datetime | None = None
+    limited: bool = False
+    problem: str | None = None
     scope: str | None = None
     fields: tuple[str, ...] = ()
+
+    @property
+    def asks_for_a_pause(self) -> bool:
+        """Whether the partner asks us, in words of its own, to call less or later (design, rule 8)."""
+        return self.rate_limited or (self.status == 503 and self.retry_at is not None)
+
+    @property
+    def rate_limited(self) -> bool:
+        return self.status == 429 or (self.limited and (400 <= self.status < 500 or self.status == 503))
+
+    @property
+    def shows_a_working_partner(self) -> bool:
+        """Whether the circuit breaker counts the answer as one.
+
+        4xx and 3xx are answers of a partner that works, and so are 501 and 505. A 503 that names its time is the
+        partner itself speaking: the pause that it asks for is kept, and an open circuit would only guess at a longer
+        one. Other 5xx come from a broken partner, or from what stands before one that is down.
+        """
+        return self.status < 500 or self.status in _WRONG_ADDRESS or self.asks_for_a_pause or self.status > 599
 
 
 def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError | None:
@@ -76,8 +104,12 @@ def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSync
     status = said.status
     if 200 <= status < 300 or (intent.absent_is_fine and status in _GONE):
         return None
+    if said.rate_limited:
+        again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
+        facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
+        return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
     if 400 <= status < 500:
-        return _client_error(intent, said, now=now)
+        return _client_error(intent, said)
     if status in _WRONG_ADDRESS:
         return _bad(intent, status, problem="the partner does not know this method")
     if status >= 500:
@@ -88,14 +120,11 @@ def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSync
     return _bad(intent, status, problem=problem)
 
 
-def _client_error(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError:
+def _client_error(intent: Intent, said: Said) -> PartnerSyncError:
     status = said.status
     facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
     if status in _AUTH:
         return PartnerAuthError(**facts)
-    if status == 429:
-        again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
-        return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
     if status in _NOT_TAKEN:
         return _unavailable(intent, f"status {status}", retry_at=said.retry_at)
     if status in _WRONG_ADDRESS or (status in _GONE and not intent.changes):
@@ -120,6 +149,16 @@ _NOT_WRITABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.Inva
 _LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 #: An answer came, and cannot be read.
 _UNREADABLE = (httpx.DecodingError, httpx.TooManyRedirects, httpx.HTTPStatusError, httpx.StreamError)
+
+
+def left_us(error: Exception) -> bool:
+    """Whether a call was tried at all: what cannot be written says nothing about the partner."""
+    return not isinstance(error, _NOT_WRITABLE)
+
+
+def was_answered(error: Exception) -> bool:
+    """Whether the partner has answered, though the answer cannot be read."""
+    return isinstance(error, _UNREADABLE)
 
 
 def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
