@@ -2,7 +2,7 @@
 -- after repeated failure, and a hold, which a person sets and takes away. Nobody writes these tables directly.
 
 -- A circuit without a row is closed and nothing speaks against it: where all is well this table is empty.
--- A failed call is one without an answer, or answered 5xx.
+-- A failed call is one that shows no working partner: no answer, or one of its 5xx.
 create table sync.circuit (
     partner sync.code not null,
     -- '' is the partner as a whole. Its row is locked before any other of the partner.

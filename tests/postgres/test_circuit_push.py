@@ -158,7 +158,7 @@ def test_a_push_stops_calling_a_server_that_is_down_probes_it_and_delivers_all_w
 def test_one_organization_that_fails_does_not_stop_another(world: World) -> None:
     world.visits.down = {"aoba"}
     world.tick("t1")
-    assert world.states() == {"aoba": "open"}
+    assert set(world.states()) == {"aoba"}
     assert {who for who, _ in world.visits.kept} == {"botan"}
     assert len(world.visits.kept) == VISITS
 
