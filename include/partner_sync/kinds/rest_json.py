@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from partner_sync.errors import ConfigError, UnmappableVisitError
+from partner_sync.errors import ConfigError, PartnerSyncError, UnmappableVisitError
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
 from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, VisitCall
@@ -92,6 +92,12 @@ class RestJsonKind:
         if answer.status in _GONE:
             return Accepted(status=answer.status, partner_ref=ref)
         return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer=answer) or ref)
+
+    def batch_size(self, action: Action, *, named: bool) -> int:
+        return 1
+
+    def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
+        raise NotImplementedError
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
         if what == "read_back":

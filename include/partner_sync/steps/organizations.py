@@ -103,6 +103,9 @@ def _one_round(
     for link in links:
         try:
             work(link)
+        except HeldError as held:
+            failed(link, held)
+            continue
         except (LimitReachedError, RateLimitedError, SettlingError) as wait:
             waiting.append((link, wait))
         except PartnerUnavailableError as error:
@@ -113,9 +116,6 @@ def _one_round(
             continue
         except DatabaseAwayError:
             raise
-        except HeldError as held:
-            failed(link, held)
-            continue
         except PartnerSyncError as error:
             failed(link, error)
         in_a_row, reached = 0, True
