@@ -25,9 +25,8 @@ create function sync.missing_keys(partner text, organization text, visit jsonb, 
 $$;
 
 -- A withdraw of what the partner does not hold needs no call: created and cancelled before it was sent (rule 6).
--- Without a search_path of its own, like sync.claimable: only then does the planner see through it.
 create function sync.needs_call(t sync.todo) returns boolean
-    language sql stable as $$
+    language sql stable set search_path = pg_catalog, pg_temp as $$
     select t.action = 'put' or exists (
         select from sync.held h
         where (h.partner, h.visit_id, h.week, h.office_id) = (t.partner, t.visit_id, t.week, t.office_id))
@@ -44,35 +43,44 @@ create function sync.blocked(partner text, organization text, needs text[])
 $$;
 comment on function sync.blocked is 'Visits that cannot leave because the partner has no key for whom they name (rule 14).';
 
+-- One row when nothing but its time keeps an item from leaving: no call for the visit is on its way, the partner holds what
+-- is to be taken back, what it holds in another week has been, and it has keys for whom the visit names (rules 3, 6, 14).
+-- Without a search_path of its own, as sync.claimable: only so the planner sees through it.
+create function sync.may_leave(partner text, organization text, visit_id text, week date, office_id bigint, action text,
+    version integer, needs text[]) returns setof boolean
+    language sql stable as $$
+    select true
+    where not exists (
+            select from sync.push_attempt a
+            where a.partner = $1 and a.visit_id = $3 and a.state in ('claimed', 'sent', 'unknown'))
+        and case $6
+        when 'withdraw' then exists (
+                select from sync.held h where (h.partner, h.visit_id, h.week, h.office_id) = ($1, $3, $4, $5))
+        else not exists (
+                select from sync.todo before
+                where before.partner = $1 and before.visit_id = $3 and before.action = 'withdraw')
+            and not exists (
+                select from sync.change_history c cross join unnest($8) need
+                where c.visit_id = $3 and c.version = $7 and c.visit ->> (need || '_id') is not null
+                  and not exists (
+                      select from canonical.partner_key k
+                      where k.partner = $1 and k.organization = $2 and k.entity = need
+                        and k.canonical_id = (c.visit ->> (need || '_id'))::bigint))
+        end
+$$;
+
 -- With a week: the items of the visits that have one in that week, so that a visit that moves into it is taken back from
 -- its old week in the same push. Without: everything that is due. The planner sees through this function, so that a limit
--- or a list of visits behind it makes it short; for whoever has select on what it reads.
+-- behind it makes it short; for whoever has select on what it reads.
 create function sync.claimable(partner text, organization text, needs text[], only_week date) returns setof sync.todo
     language sql stable as $$
     select t.*
     from sync.todo t
+    cross join lateral sync.may_leave(t.partner, t.organization, t.visit_id, t.week, t.office_id, t.action, t.version, $3)
     where t.partner = $1 and t.organization = $2 and t.due_at <= clock_timestamp()
       and ($4 is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = $4))
-      and not exists (
-          select from sync.push_attempt a
-          where a.partner = t.partner and a.visit_id = t.visit_id and a.state in ('claimed', 'sent', 'unknown'))
-      and case t.action
-          when 'withdraw' then exists (
-              select from sync.held h
-              where (h.partner, h.visit_id, h.week, h.office_id) = (t.partner, t.visit_id, t.week, t.office_id))
-          else not exists (
-              select from sync.todo before
-              where before.partner = t.partner and before.visit_id = t.visit_id and before.action = 'withdraw')
-            and not exists (
-              select from sync.change_history c cross join unnest($3) need
-              where c.visit_id = t.visit_id and c.version = t.version and c.visit ->> (need || '_id') is not null
-                and not exists (
-                    select from canonical.partner_key k
-                    where k.partner = t.partner and k.organization = t.organization and k.entity = need
-                      and k.canonical_id = (c.visit ->> (need || '_id'))::bigint))
-          end
     order by t.due_at, t.visit_id
 $$;
 
@@ -85,7 +93,9 @@ $$;
 
 -- Closes, without a call, what needs none; a visit that is being edited at this moment is left for the next time.
 create function sync.close_without_call(p_partner text, p_organization text, p_run_key text) returns integer
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    as $$
 declare
     visits text[];
     closed integer;
@@ -114,26 +124,22 @@ begin
     return closed;
 end $$;
 
+-- The settings on the functions below: they work on some tens of visits at a time, found by their indexes whatever the
+-- statistics say, and a plan is made once a session, often while the tables are still small.
+
 -- Claims the items of these visits; the row lock on the head makes the claimed version the one that stands (rule 2).
 -- With p_settle_after_seconds the claim says at once that the call leaves (see mark_sent): one commit instead of two.
 create function sync.claim(p_partner text, p_organization text, p_owner bigint, p_visits text[], p_needs text[],
     p_run_key text, p_settle_after_seconds double precision default null) returns setof sync.push_attempt
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    as $$
 declare
     visits text[];
 begin
     -- Before the heads: who closes, reopens or releases a week is done, or has not begun.
     perform sync.lock_organization(p_organization, true);
     visits := sync.lock_heads(p_visits);
-    -- The rows are what the view says, by whoever wrote last; what is sent must be so.
-    if exists (
-        select from sync.todo t
-        where t.partner = p_partner and t.visit_id = any (visits) and not exists (
-            select from sync.pending p
-            where (p.partner, p.visit_id, p.week, p.action, p.version, p.generation)
-                = (t.partner, t.visit_id, t.week, t.action, t.version, t.generation))) then
-        perform sync.refresh_todo(visits);
-    end if;
     insert into sync.push_result (partner, organization, office_id, visit_id, version, week, action, generation, outcome,
         code, run_key)
     select p_partner, c.organization, c.office_id, c.visit_id, c.version, c.week,
@@ -158,8 +164,12 @@ begin
         (p_settle_after_seconds is not null)::integer,
         case when p_settle_after_seconds is not null then clock_timestamp() end,
         clock_timestamp() + make_interval(secs => p_settle_after_seconds)
-    from sync.claimable(p_partner, p_organization, p_needs, null) t
-    where t.visit_id = any (visits)
+    from unnest(visits) v
+    -- One visit after the other, by the index; the limit keeps the planner from another order.
+    cross join lateral (select i.* from sync.todo i where i.visit_id = v and i.partner = p_partner limit 100) t
+    join sync.visit_head h on h.visit_id = v and h.version = t.version
+    cross join lateral sync.may_leave(t.partner, t.organization, t.visit_id, t.week, t.office_id, t.action, t.version, p_needs)
+    where t.organization = p_organization and t.due_at <= clock_timestamp()
     order by t.visit_id, t.week
     on conflict (partner, visit_id) where state in ('claimed', 'sent', 'unknown') do nothing
     returning *;
@@ -204,7 +214,9 @@ create function sync.claim_to_send(p_partner text, p_organization text, p_owner 
         office_id bigint, partner_ref text, service_code text, start_at timestamptz, end_at timestamptz, status text,
         actual_start_at timestamptz, actual_end_at timestamptz, note text, office_key text, patient_key text,
         practitioner_key text, alone boolean)
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    as $$
 declare
     attempts bigint[];
 begin
@@ -364,7 +376,9 @@ end $$;
 -- edited: a product edits its visits in any order, so who holds the lock of one visit may wait for no other's.
 create function sync.settle_free(p_items jsonb, p_owner bigint, p_run_key text, p_max_attempts integer)
     returns setof bigint
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    as $$
 declare
     free text[];
     ours jsonb;
@@ -390,7 +404,9 @@ end $$;
 -- The same for one attempt, in a transaction of its own, which waits until nobody edits the visit. Returns whether the
 -- attempt was still this pusher's.
 create function sync.settle(p_item jsonb, p_owner bigint, p_run_key text, p_max_attempts integer) returns boolean
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+    as $$
 declare
     attempt bigint := (p_item ->> 'attempt')::bigint;
 begin
@@ -467,8 +483,8 @@ end $$;
 
 revoke execute on all functions in schema sync from public;
 grant usage on sequence sync.push_owner to sync_push;
-grant execute on function sync.become_owner, sync.claimable, sync.close_without_call, sync.claim, sync.claim_to_send,
-    sync.calls, sync.recover, sync.take_unknown, sync.mark_sent, sync.give_up, sync.settle_free, sync.settle to sync_push;
+grant execute on function sync.become_owner, sync.may_leave, sync.claimable, sync.close_without_call, sync.claim,
+    sync.claim_to_send, sync.calls, sync.recover, sync.take_unknown, sync.mark_sent, sync.give_up, sync.settle_free, sync.settle to sync_push;
 grant execute on function sync.blocked to sync_push, sync_release, sync_run;
 grant execute on function sync.missing_keys to sync_release;
 grant execute on function sync.answer_parked to sync_release;

@@ -122,6 +122,10 @@ class PartnerKind(Protocol):
 
     can: Capabilities
 
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        """The lasting policies (calls in a window) that the partner's answers have named so far; also after close."""
+
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
     ) -> Iterator[Page]:

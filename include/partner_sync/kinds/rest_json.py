@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from partner_sync.errors import ConfigError, PartnerSyncError, UnmappableVisitError
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
-from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, VisitCall
+from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, Quota, VisitCall
 from partner_sync.kinds.listing import Listing
 from partner_sync.kinds.visit_body import VisitBody
 from partner_sync.partners.converters import Unfit, key_text
@@ -48,6 +48,10 @@ class RestJsonKind:
 
     def close(self) -> None:
         self._client.close()
+
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        return self._client.policies
 
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
