@@ -134,7 +134,7 @@ class Pipeline:
         return seconds if refusal.reason == "limit" and seconds <= PATIENCE_SECONDS and in_time else None
 
     def _wait(self) -> list[Future[Returned]]:
-        """What has come back, once it is worth a trip to the database: few errands are ready, or the first has waited."""
+        """What has come back, when it is worth a trip to the database: few errands are ready, or some have waited."""
         opens_in = self._opens_in()
         if not self._out:
             time.sleep(opens_in or 0.0)

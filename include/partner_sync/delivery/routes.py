@@ -51,7 +51,7 @@ class Routes:
 
 
 class Grants:
-    """Permits by route: asked for together, used up before more are asked for, not asked for where none is to be had."""
+    """Permits by route: asked for together, used up before more are asked for, not asked for where there are none."""
 
     def __init__(self, turnstile: Turnstile) -> None:
         self._turnstile = turnstile

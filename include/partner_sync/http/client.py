@@ -35,6 +35,7 @@ from partner_sync.http.quotas import policy_key, quotas_of
 from partner_sync.http.redaction import described, open_headers, origin_of
 from partner_sync.http.refusals import said_in
 from partner_sync.http.retry_after import retry_at
+from partner_sync.http.wire import Wire
 from partner_sync.kinds.interface import Access, Gate, Quota
 from partner_sync.partners.model import ApiKeyAuth, BasicAuth, Partner
 
@@ -74,10 +75,6 @@ class Request:
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": ACCEPTED_ENCODING, "User-Agent": "partner-sync"}
 
-#: A connection that waited longer is not used again: servers close idle ones (5 s is usual), and a call that meets the
-#: close on its way has an unknown outcome, which costs a whole settle time.
-KEEPALIVE_SECONDS = 2.0
-
 
 class PartnerClient:
     """Calls a partner as one organization. Serves several threads; ``close`` it.
@@ -94,17 +91,11 @@ class PartnerClient:
         self._now = now
         self._origin = origin_of(self.base_url)
         self._policies: dict[str, Quota] = {}
-        limits, times = partner.concurrency, partner.timeouts
-        self._http = httpx.Client(
+        self._wire = Wire(
             headers={**_HEADERS, **_sign_in(partner, access)},
-            timeout=httpx.Timeout(times.read_seconds, connect=times.connect_seconds, pool=times.connect_seconds),
-            limits=httpx.Limits(
-                max_connections=limits, max_keepalive_connections=limits, keepalive_expiry=KEEPALIVE_SECONDS
-            ),
-            follow_redirects=False,
-            # A proxy from the environment would be a reader of patients' data that no connection names.
-            trust_env=False,
-            verify=_tls(),
+            connect_seconds=partner.timeouts.connect_seconds,
+            read_seconds=partner.timeouts.read_seconds,
+            tls=_tls(),
         )
 
     @property
@@ -149,15 +140,16 @@ class PartnerClient:
         return origin_of(url) == self._origin and not httpx.URL(url).userinfo
 
     def close(self) -> None:
-        self._http.close()
+        self._wire.close()
 
     def _exchange(self, intent: Intent, request: Request) -> tuple[Answer, Said]:
         content = None if request.body is None else orjson.dumps(request.body)
         headers = dict(request.headers) | ({} if content is None else {"Content-Type": "application/json"})
         url = request.url or f"{self.base_url}{request.path}"
         method = intent.endpoint.partition(" ")[0]
-        parameters = dict(request.parameters) or None
-        with self._http.stream(method, url, params=parameters, headers=headers, content=content) as response:
+        with self._wire.exchange(
+            method, url, parameters=request.parameters or None, headers=headers, content=content
+        ) as response:
             clock = clock_of(response.headers.get("Date"), self._now())
             quotas = self._heard_quotas(response, clock)
             if response.is_success:
@@ -201,6 +193,8 @@ class PartnerClient:
             return None
 
     def _note(self, intent: Intent, request: Request, *, outcome: str, seconds: float) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         what = described(self._origin, intent.endpoint, parameters=request.parameters)
         log.debug(
             "%s: %s -> %s in %.3f s, sent %s", self.partner.slug, what, outcome, seconds, open_headers(request.headers)
