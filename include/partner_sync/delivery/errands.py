@@ -19,7 +19,7 @@ from partner_sync.kinds.interface import Accepted, PartnerKind
 class Errand:
     """A call for some claimed items (several only in a batch), and the permit on which it leaves."""
 
-    what: Literal["send", "batch", "look_up"]
+    what: Literal["send", "look_up"]
     items: tuple[Claimed, ...]
     permit: Permit
 
@@ -52,7 +52,8 @@ def run_errand(kind: PartnerKind, errand: Errand, turnstile: Turnstile) -> Retur
 
 
 def _verdicts(kind: PartnerKind, errand: Errand) -> tuple[Verdict, ...]:
-    if errand.what == "batch":
+    first = errand.items[0]
+    if errand.what == "send" and kind.batch_size(first.action, named=first.named) > 1:
         return tuple(_sent_together(kind, errand.items))
     judge = _looked_up if errand.what == "look_up" else _sent
     return tuple(judge(kind, one) for one in errand.items)

@@ -71,20 +71,35 @@ class Feeder:
 
     def _sends(self, route: Route, room: int) -> Iterator[Errand]:
         """One claim's worth; also none, when others have the visits in their hands."""
-        planned = _parcels(self._of_route(route, room * route.size), route.size, alone=self._alone)
+        planned = self._parcels(self._of_route(route, room * route.size))
         permits = self._grants.take(route, min(room, len(planned)))
         self._listed.extendleft(one for parcel in reversed(planned[len(permits) :]) for one in reversed(parcel))
         asked = sorted(one.visit_id for parcel in planned[: len(permits)] for one in parcel)
         claimed = self._claims.claim_to_send(asked, settle_after_seconds=self._settle_seconds) if asked else ()
         self._note_busy(set(asked) - {one.visit_id for one in claimed})
         self._alone |= {one.visit_id for one in claimed if one.alone}
-        made = _parcels(claimed, route.size, alone=self._alone)
+        made = self._parcels(claimed)
         # More calls than were granted: an item that must go alone, or one that is another action by now.
         if left := [one.attempt_id for parcel in made[len(permits) :] for one in parcel]:
             self._claims.give_up(left)
         for parcel in made[: len(permits)]:
-            yield Errand(what="batch" if route.size > 1 else "send", items=tuple(parcel), permit=permits.pop())
+            yield Errand(what="send", items=tuple(parcel), permit=permits.pop())
         self._grants.spare(route, permits)
+
+    def _parcels(self, items: Iterable[_I]) -> list[list[_I]]:
+        """The items in calls, each of one action, named or not, and as many as the partner takes; some go alone."""
+        parcels: list[list[_I]] = []
+        open_ones: dict[tuple[str, bool], list[_I]] = {}
+        for one in items:
+            parcel = open_ones.get((one.action, one.named))
+            if one.visit_id in self._alone:
+                parcels.append([one])
+            elif parcel is None or len(parcel) == self._routes.size_of(one):
+                parcels.append([one])
+                open_ones[one.action, one.named] = parcels[-1]
+            else:
+                parcel.append(one)
+        return parcels
 
     def _next_route(self) -> Route | None:
         """The route of the next item that may go."""
@@ -148,22 +163,3 @@ class Feeder:
         attempts = [one.attempt_id for one in due]
         taken = self._claims.take_unknown(attempts, settle_after_seconds=self._settle_seconds)
         self._claims.settle({one.attempt_id: PERSON_DECIDES for one in taken}, max_attempts=self._max_attempts)
-
-
-def _parcels(items: Iterable[_I], size: int, *, alone: set[str]) -> list[list[_I]]:
-    """The items in calls of at most ``size``, each of one action, named or not; some go alone."""
-    if size == 1:
-        return [[one] for one in items]
-    parcels: list[list[_I]] = []
-    open_ones: dict[tuple[str, bool], list[_I]] = {}
-    for one in items:
-        key = (one.action, one.named)
-        parcel = open_ones.get(key)
-        if one.visit_id in alone:
-            parcels.append([one])
-        elif parcel is None or len(parcel) == size:
-            open_ones[key] = [one]
-            parcels.append(open_ones[key])
-        else:
-            parcel.append(one)
-    return parcels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal, NamedTuple
 
-from partner_sync.delivery.claims import Candidate
+from partner_sync.delivery.claims import Candidate, Claimed
 from partner_sync.delivery.turnstile import Permit, Turnstile
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Action, PartnerKind
@@ -40,7 +40,11 @@ class Routes:
         return self._kind.can.read_back or self._kind.can.idempotency_key
 
     def of_item(self, one: Candidate) -> Route:
-        return self._route(one.action, one, size=self._kind.batch_size(one.action, named=one.named))
+        return self._route(one.action, one, size=self.size_of(one))
+
+    def size_of(self, one: Candidate | Claimed) -> int:
+        """How many such visits go in one call."""
+        return self._kind.batch_size(one.action, named=one.named)
 
     def of_look_up(self, one: Candidate) -> Route:
         return self._route("read_back" if self._kind.can.read_back else one.action, one, size=1)

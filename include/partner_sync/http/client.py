@@ -10,7 +10,7 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -70,7 +70,7 @@ class Request:
     url: str | None = field(default=None, repr=False)
     parameters: Mapping[str, str | int] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Mapping[str, object] | None = field(default=None, repr=False)
+    body: Mapping[str, object] | Sequence[object] | None = field(default=None, repr=False)
 
 
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": ACCEPTED_ENCODING, "User-Agent": "partner-sync"}

@@ -17,6 +17,7 @@ from partner_sync.http.retry_after import SHORTEST_SECONDS, retry_at
 from partner_sync.kinds.interface import Quota
 from partner_sync.partners.model import Partner
 from partner_sync.partners.paths import value_at
+from partner_sync.partners.push import Push
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _SCOPES = frozenset({"organization", "vendor", "office", "endpoint"})
@@ -61,7 +62,12 @@ def _complaints(partner: Partner, document: object) -> tuple[str, ...]:
     found = []
     for each in listed[:20]:
         name, code = value_at(each, shape.field), value_at(each, shape.code) if shape.code else None
-        known = name if isinstance(name, str) and name in partner.push.map else "another field"
-        plain = code if isinstance(code, str) and _CODE.fullmatch(code) else "refused"
-        found.append(f"{known}: {plain}")
+        found.append(complaint(partner.push, name, code))
     return tuple(found)
+
+
+def complaint(push: Push, name: object, code: object) -> str:
+    """'field: code' of what a partner complains about: only a name that we sent, and a plain code."""
+    known = name if isinstance(name, str) and name in push.map else "another field"
+    plain = code if isinstance(code, str) and _CODE.fullmatch(code) else "refused"
+    return f"{known}: {plain}"
