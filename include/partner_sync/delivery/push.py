@@ -106,7 +106,7 @@ def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
     facts = vars(work.scope) | {"needs": list(work.scope.needs), "run_key": work.run_key}
     with translated_errors():
         rows = conn.execute(statement("delivery.run_counts"), facts).fetchall()
-        blocked = conn.execute(statement("delivery.blocked"), facts).fetchall()
+        blocked = conn.execute(statement("delivery.blocked_count"), facts).fetchall()
         parked = conn.execute(statement("delivery.parked"), facts).fetchall()
     outcomes = {row["outcome"]: row["count"] for row in rows}
-    return PushCounts(outcomes=outcomes, blocked=len(blocked), parked=parked[0]["parked"])
+    return PushCounts(outcomes=outcomes, blocked=blocked[0]["blocked"], parked=parked[0]["parked"])

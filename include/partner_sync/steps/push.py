@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, push_organization
+from partner_sync.delivery.push import PushCounts, PushWork, needed_keys, push_organization
 from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
@@ -100,9 +100,10 @@ def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> 
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
+    facts = {"partner": partner.slug, "needs": list(needed_keys(partner))}
     with doors.connect("push") as conn:
         with translated_errors():
-            rows = conn.execute(statement("delivery.due_organizations"), {"partner": partner.slug}).fetchall()
+            rows = conn.execute(statement("delivery.due_organizations"), facts).fetchall()
         links = linked_organizations(conn, partner=partner.slug, direction="schedule")
     by_code = {link.organization: link for link in links}
     return [by_code[row["organization"]] for row in rows if row["organization"] in by_code]
