@@ -205,7 +205,7 @@ def test_a_planners_push_waits_for_the_next_probe_and_the_others_are_sent(world:
     world.visits.down = {"aoba"}
     waiting, _ = planner(world)
     assert waiting is not None
-    assert (waiting.organizations, waiting.reason) == (("aoba",), "circuit_open")
+    assert (waiting.organizations, waiting.code) == (("aoba",), "circuit_open")
     assert len(world.visits.kept) == VISITS
 
 
@@ -218,7 +218,7 @@ def test_a_batch_that_does_not_connect_and_opens_the_circuit_makes_the_run_wait_
     world.partner = world.partner.model_copy(update={"concurrency": 3})
     waiting, told = planner(world)
     assert waiting is not None
-    assert (waiting.organizations, waiting.reason) == (ORGANIZATIONS, "circuit_open")
+    assert (waiting.organizations, waiting.code) == (ORGANIZATIONS, "circuit_open")
     assert not told.failed
 
 

@@ -10,7 +10,6 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from partner_sync.partners.model import Partner
-from partner_sync.weeks import TOKYO
 from partner_sync_airflow.cut_chain import CutChain
 from partner_sync_airflow.partner_files import partner_named
 
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 #: How long after its start a run stops waiting for limits and lost answers, and says so.
 LONGEST_WAIT = timedelta(hours=12)
 _LONGEST_RUN_KEY = 200
-#: What a deferred task waits for, as people read it in the UI and the log.
-_WAITS = {
-    "limit": "上限待ち / waiting for the limit",
-    "paused": "連携先の指示により待機 / paused by the partner",
-    "circuit_open": "障害のため一時停止 / circuit open",
-    "settling": "結果の確定待ち / waiting for answers",
-}
 
 
 class PartnerSyncOperator(BaseOperator):
@@ -89,9 +81,8 @@ class WaitingOperator(PartnerSyncOperator):
         from partner_sync_airflow.triggers import WaitTrigger
 
         codes = list(waiting.organizations)
-        what = f"{_WAITS.get(waiting.reason, waiting.reason)} until {waiting.retry_at.astimezone(TOKYO):%H:%M}"
-        waits_for = f"{self.partner}: {what}: {', '.join(codes[:20])}{' ...' if len(codes) > 20 else ''}"
-        self.log.info("%s", waits_for)
+        waits_for = f"{self.partner}: {', '.join(codes[:20])}{' ...' if len(codes) > 20 else ''}"
+        self.log.info("Waiting until %s for the limits or answers of %s.", waiting.retry_at.isoformat(), waits_for)
         trigger = WaitTrigger(waiting.retry_at, waits_for=waits_for)
         self.defer(trigger=trigger, method_name="resume", kwargs={"organizations": codes})
 
