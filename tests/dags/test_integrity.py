@@ -196,6 +196,25 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.fixture
+def hold_dag(read_dags):
+    return read_dags("hold_partner")["hold_partner"]
+
+
+def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_dag):
+    [task] = hold_dag.tasks
+    assert (hold_dag.schedule, hold_dag.catchup, task.retries) == (None, False, 0)
+    assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
+
+
+@pytest.mark.parametrize(("name", "value"), [("partner", ""), ("reason", ""), ("action", "stop"), ("organization", 3)])
+def test_a_hold_that_is_filled_in_wrongly_is_refused_when_the_run_is_started(hold_dag, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        hold_dag.params[name] = value
+
+
 def test_airflow_does_not_run_our_package_as_plugins():
     from airflow.sdk._shared.module_loading import find_path_from_directory
 
