@@ -20,6 +20,8 @@ with DAG(
     tags=["hold"],
     schedule=None,
     catchup=False,
+    # Without a schedule nothing starts by itself; and an order to stop calls must not wait for a DAG to be switched on.
+    is_paused_upon_creation=False,
     params=hold_params(),
     doc_md=_DOC,
 ) as dag:

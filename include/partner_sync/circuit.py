@@ -20,6 +20,7 @@ from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import (
     CircuitOpenError,
     HeldError,
+    LimitReachedError,
     OrganizationHeldError,
     PartnerHeldError,
     PartnerUnavailableError,
@@ -60,15 +61,22 @@ class Tally:
         self._clock = clock
         self._lock = threading.Lock()
         self._calls = Calls()
+        self._in_a_row = 0
         self._told_at: float | None = None
 
     def note(self, *, reached: bool) -> None:
         """One call got through, or did not."""
         with self._lock:
+            self._in_a_row = 0 if reached else self._in_a_row + 1
             if reached:
                 self._calls = Calls(reached=self._calls.reached + 1)
             else:
                 self._calls = Calls(reached=self._calls.reached, failed=self._calls.failed + 1)
+
+    @property
+    def in_a_row(self) -> int:
+        """How many calls have failed since the last that got through, told or not."""
+        return self._in_a_row
 
     def take(self) -> Calls | None:
         """What is to be told now: every failure, and the first call that gets through, also after a failure, at once;
@@ -113,7 +121,7 @@ class Stop:
         if self.state != "held":
             return CircuitOpenError(partner=self.partner, retry_at=self.until_at)
         if self.organization:
-            return OrganizationHeldError(partner=self.partner, organization=self.organization)
+            return OrganizationHeldError(partner=self.partner)
         return PartnerHeldError(partner=self.partner)
 
 
@@ -143,13 +151,16 @@ def heeding_stops(conn: Connection, *, partner: str, organization: str) -> Itera
     """Work of an organization: not begun while it is stopped, and ended in the words of what stops it.
 
     Raises HeldError and CircuitOpenError; the latter also in place of the PartnerUnavailableError of the call that
-    opened the circuit: who can wait for the next probe need not count that as a failed try.
+    opened the circuit: who can wait for the next probe need not count that as a failed try. A circuit that was open and
+    is no longer is LimitReachedError.
     """
     _refuse(stops(conn, partner=partner).of(organization))
     try:
         yield
-    except (HeldError, PartnerUnavailableError):
+    except (HeldError, CircuitOpenError, PartnerUnavailableError) as error:
         _refuse(stops(conn, partner=partner).of(organization))
+        if isinstance(error, CircuitOpenError):
+            raise LimitReachedError(partner=partner, retry_at=error.retry_at, reason=error.reason) from None
         raise
 
 

@@ -3,17 +3,18 @@
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
+    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
+    NotParkedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
-  somebody of us has stopped it, and resumes it
-    PartnerHeldError, OrganizationHeldError
+  one visit goes another way, by itself
+    VisitGoneError, BatchRefusedError
   try again later, by itself
-    LimitReachedError, CircuitOpenError, SettlingError, RateLimitedError, PartnerUnavailableError,
-    DatabaseAwayError
+    LimitReachedError, CircuitOpenError, PartnerHeldError, OrganizationHeldError, SettlingError, RateLimitedError,
+    PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
-    OutcomeUnknownError
+    OutcomeUnknownError, AnotherVisitNamedError
   ours: a person of the team looks
     DataQualityError, DatabaseRefusedError
 
@@ -118,6 +119,16 @@ class NothingFinalizedError(ConfigError):
     )
 
 
+class NotParkedError(ConfigError):
+    """Visits were named of which no lost answer waits for a person; ``visits`` are our own ids."""
+
+    code = "not_parked"
+    template = (
+        "No lost answer of these visits of {organization} at {partner} waits for a person: {visits}. "
+        "Nothing was changed."
+    )
+
+
 # --- one organization stops, the others go on -----------------------------------------------------------
 
 
@@ -173,25 +184,19 @@ class SliceIncompleteError(PartnerSyncError):
     template = "The slice {partner}/{organization}/{entity} of run {run_key} is not complete: {problem}."
 
 
-# --- somebody of us has stopped it, and resumes it ------------------------------------------------------
+# --- one visit goes another way, by itself ----------------------------------------------------------------
 
 
-class HeldError(PartnerSyncError):
-    """A person of the team lets no call leave; what is due stays due."""
+class VisitGoneError(PartnerApiError):
+    """404 or 410 to a change by the partner's own name for the visit: somebody has taken it away there. Not done."""
 
-    code = "partner_held"
-    template = "Calls to {partner} are held; they go on when the team resumes them."
-
-
-class PartnerHeldError(HeldError):
-    """All calls to the partner are held."""
+    code = "visit_gone_at_partner"
 
 
-class OrganizationHeldError(HeldError):
-    """The calls of one organization are held; the others go on."""
+class BatchRefusedError(PartnerApiError):
+    """The partner refuses a batch as a whole and says of none of its visits why. Not done; they go one by one."""
 
-    code = "organization_held"
-    template = "Calls for {organization} to {partner} are held; they go on when the team resumes them."
+    code = "batch_refused"
 
 
 # --- try again later, by itself -----------------------------------------------------------------------
@@ -220,6 +225,27 @@ class CircuitOpenError(LimitReachedError):
 
     def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "circuit_open") -> None:
         super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class HeldError(LimitReachedError):
+    """A person of the team lets no call leave until they resume it; what is due stays due."""
+
+    code = "partner_held"
+    template = "Calls to {partner} are held; they go on when the team resumes them."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None = None, reason: str = "held") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class PartnerHeldError(HeldError):
+    """All calls to the partner are held."""
+
+
+class OrganizationHeldError(HeldError):
+    """The calls of one organization are held; the others go on."""
+
+    code = "organization_held"
+    template = "Calls for an organization to {partner} are held; they go on when the team resumes them."
 
 
 class SettlingError(PartnerSyncError):
@@ -262,6 +288,13 @@ class OutcomeUnknownError(PartnerSyncError):
     template = (
         "{partner}: the answer to {endpoint} was lost ({problem}); it is read back before anything is sent again."
     )
+
+
+class AnotherVisitNamedError(OutcomeUnknownError):
+    """The answer to a call names another visit than the one that was sent."""
+
+    code = "answer_names_another_visit"
+    template = "{partner}: the answer to {endpoint} names another visit; it is read back before anything is sent again."
 
 
 # --- ours: a person of the team looks -----------------------------------------------------------------

@@ -53,10 +53,13 @@ class Grant:
     grant_id: int | None = field(repr=False)
     buckets: tuple[int, ...] = field(repr=False)
 
-    def refusal(self) -> LimitReachedError | HeldError:
+    def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""
         if self.reason == "held":
             return HeldError(partner=self.partner)
+        if self.count and self.reason == "circuit_open":
+            # Our own probe: the others wait for it as for a limit, a second or so.
+            return LimitReachedError(partner=self.partner, retry_at=self.retry_at)
         if self.reason == "circuit_open":
             return CircuitOpenError(partner=self.partner, retry_at=self.retry_at)
         return LimitReachedError(partner=self.partner, retry_at=self.retry_at, reason=self.reason or "limit")

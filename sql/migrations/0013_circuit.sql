@@ -2,7 +2,7 @@
 -- after repeated failure, and a hold, which a person sets and takes away. Nobody writes these tables directly.
 
 -- A circuit without a row is closed and nothing speaks against it: where all is well this table is empty.
--- A failed call is one without an answer, or answered 5xx.
+-- A failed call is one that shows no working partner: no answer, or one of its 5xx.
 create table sync.circuit (
     partner sync.code not null,
     -- '' is the partner as a whole. Its row is locked before any other of the partner.
@@ -44,7 +44,7 @@ create trigger append_only before update or delete or truncate on sync.hold
     for each statement execute function schedule.refuse('what happened stays; say what is so now by a new row');
 
 create function sync.is_held(p_partner text, p_organization text) returns boolean
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+    language plpgsql stable as $$
 begin
     return coalesce((
         select h.held from sync.hold h where h.partner = p_partner and h.organization = p_organization
@@ -55,7 +55,7 @@ end $$;
 -- the grant is written: two callers must not both get the one probe.
 create or replace function sync.stop_of(p_partner text, p_organization text, now_at timestamptz,
     out until_at timestamptz, out reason text, out most_calls integer)
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+    language plpgsql volatile as $$
 declare
     c sync.circuit;
     closed_until_at timestamptz;
@@ -88,7 +88,7 @@ end $$;
 
 -- The one call that was granted is the probe of every circuit that is not closed on its way.
 create function sync.take_probe(p_partner text, p_organization text, now_at timestamptz) returns void
-    language sql volatile set search_path = pg_catalog, pg_temp as $$
+    language sql volatile as $$
     update sync.circuit
     set probed_by = p_organization, probe_at = now_at + probe_for, changed_at = now_at
     where partner = p_partner and organization in ('', p_organization) and opened_at is not null

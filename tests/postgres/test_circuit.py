@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -11,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partner_sync.circuit import Calls, CircuitRule, Stop, report_calls, set_hold, stops
-from partner_sync.database import Connection
-from partner_sync.errors import CircuitOpenError, HeldError
-from partner_sync.limiter import Grant, Limit, Limits, pause
+from partner_sync.database import Connection, connect
+from partner_sync.errors import CircuitOpenError, DatabaseRefusedError, HeldError
+from partner_sync.limiter import Grant, Limit, Limits, acquire, pause
 from postgres.limiter_clock import START, TestLedger, after
 from postgres_server import Database
 
@@ -146,40 +147,15 @@ def test_a_probe_is_taken_only_with_a_grant(circuits: Circuits) -> None:
     assert circuits.grant(at=31).count == 1
 
 
-def test_only_one_of_two_processes_gets_the_probe(circuits: Circuits, database: Database) -> None:
+def test_a_grant_waits_for_whoever_is_changing_the_circuit(circuits: Circuits, database: Database) -> None:
     circuits.tell(10, at=0)
-    conns, granted = [database.connect("push"), database.connect("extract")], []
-    gate = threading.Barrier(2)
-
-    def client(conn: Connection) -> None:
-        circuits.at(after(30), conn)
-        gate.wait(10)
-        row = conn.execute(
-            "select calls from sync.acquire('honoka', 'aoba', 'request', 5, '[]'::jsonb, 0, 0)"
-        ).fetchone()
-        granted.append(row["calls"])
-
-    threads = [threading.Thread(target=client, args=(conn,)) for conn in conns]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(granted) == [0, 1]
-
-
-def test_a_process_waits_for_the_other_that_is_being_granted_the_probe(circuits: Circuits, database: Database) -> None:
-    """Without a limit that both share no bucket orders them."""
-    circuits.tell(10, at=0)
-    first, second = database.connect("push"), database.connect("push")
-    circuits.at(after(30), first)
-    circuits.at(after(30), second)
-    ask = "select calls, reason from sync.acquire('honoka', 'aoba', 'request', 5, '[]'::jsonb, 0, 0)"
-    second.execute("set lock_timeout = '100ms'")
-    with first.transaction():
-        assert first.execute(ask).fetchone()["calls"] == 1
-        with pytest.raises(psycopg.errors.LockNotAvailable):
-            second.execute(ask)
-    assert second.execute(ask).fetchone() == {"calls": 0, "reason": "circuit_open"}
+    circuits.conn.execute("set lock_timeout = '100ms'")
+    with (other := database.admin()).transaction():
+        other.execute("select from sync.circuit for update")
+        with pytest.raises(DatabaseRefusedError) as refused:
+            circuits.grant(at=30)
+    assert refused.value.facts["sqlstate"] == psycopg.errors.LockNotAvailable.sqlstate
+    assert circuits.grant(at=30).count == 1
 
 
 def test_the_longer_of_a_pause_and_a_circuit_is_what_is_told(circuits: Circuits) -> None:
@@ -245,10 +221,8 @@ def test_organizations_whose_circuits_opened_one_by_one_speak_against_the_partne
 def test_another_partner_is_not_touched(circuits: Circuits) -> None:
     open_partner(circuits)
     circuits.at(after(1))
-    row = circuits.conn.execute(
-        "select calls from sync.acquire('tsubaki', 'aoba', 'request', 5, '[]'::jsonb, 0, 0)"
-    ).fetchone()
-    assert row["calls"] == 5
+    asked = acquire(circuits.conn, partner="tsubaki", organization="aoba", limits=WIDE, count=5, call_class="request")
+    assert asked.count == 5
 
 
 def open_partner(circuits: Circuits) -> None:
@@ -262,6 +236,31 @@ def test_a_probe_that_gets_through_brings_back_the_partner_and_all_its_organizat
     assert circuits.grant(at=30, organization="erika").count == 0, "one call at a time"
     circuits.tell(reached=1, at=31, organization="daria")
     assert [circuits.grant(at=31, organization=o).count for o in ("aoba", "botan", "erika")] == [5, 5, 5]
+
+
+def test_only_one_process_gets_the_partners_probe(circuits: Circuits, database: Database) -> None:
+    """Limits of their own are all that they share: no bucket puts them in order."""
+    open_partner(circuits)
+    gate = threading.Barrier(6)
+
+    def client(number: int) -> int:
+        with connect(database.url("push" if number % 2 else "extract")) as conn:
+            circuits.at(after(30), conn)
+            gate.wait(20)
+            names = {"partner": "honoka", "organization": f"org{number}"}
+            return acquire(conn, **names, limits=WIDE, count=5, call_class="request").count
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(client, range(6))) == [0, 0, 0, 0, 0, 1]
+
+
+def test_an_organization_that_is_stopped_keeps_no_room_from_the_others(circuits: Circuits, database: Database) -> None:
+    shared = Limits(limits=(Limit(scope="vendor", requests=10, per_seconds=60),), jitter_seconds=0.0)
+    hold(database, "aoba")
+    circuits.tell(10, at=0, organization="botan")
+    for organization in ("aoba", "botan"):
+        assert circuits.ask(shared, 10, at=after(1), organization=organization).count == 0
+    assert circuits.ask(shared, 10, at=after(2), organization="chigaya").count == 10
 
 
 def test_who_fails_as_the_partners_probe_steps_back_and_lets_another_try_at_once(circuits: Circuits) -> None:
@@ -286,6 +285,33 @@ def test_organizations_that_are_broken_by_themselves_do_not_keep_the_partner_fro
         for organization in ("aoba", "botan", "chigaya"):
             circuits.fail_probe(at=at, organization=organization)
     assert circuits.grant(at=211, organization="daria").count == 1
+
+
+OTHERS = ("aoba", "botan", "chigaya", "daria")
+STORY = st.lists(
+    st.tuples(st.sampled_from(OTHERS), st.sampled_from(["ask", "fail", "get through"]), st.integers(0, 90)), max_size=40
+)
+
+
+@given(story=STORY)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_has_failed_everybody_is_served_again_once_the_partner_is_back(
+    circuits: Circuits, story: list[tuple[str, str, int]]
+) -> None:
+    circuits.empty()
+    at = 0
+    for organization, what, passed in story:
+        at += passed
+        if what == "ask":
+            assert circuits.grant(at=at, organization=organization).count in (0, 1, 5)
+        else:
+            told = {"failed": 4} if what == "fail" else {"reached": 1}
+            circuits.tell(at=at, organization=organization, **told)
+    at += int(RULE.longest_open_seconds + RULE.probe_seconds)
+    for organization in OTHERS:
+        assert circuits.grant(at=at, organization=organization).count > 0
+        circuits.tell(reached=1, at=at, organization=organization)
+        assert circuits.grant(at=at, organization=organization).count == 5
 
 
 # --- holds ------------------------------------------------------------------------------------------------------------

@@ -42,14 +42,11 @@ class Doors:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Organizations that are not done, the first moment at which one of them can go on, and what it waits for.
-
-    ``reason``: as LimitReachedError says, or 'settling'.
-    """
+    """Who are not done; the first moment at which one of them can go on, and the code of what it awaits."""
 
     organizations: tuple[str, ...]
     retry_at: datetime
-    reason: str = "limit"
+    code: str = LimitReachedError.code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +100,9 @@ def _one_round(
     for link in links:
         try:
             work(link)
+        except HeldError as held:
+            failed(link, held)
+            continue
         except (LimitReachedError, RateLimitedError, SettlingError) as wait:
             waiting.append((link, wait))
         except PartnerUnavailableError as error:
@@ -113,9 +113,6 @@ def _one_round(
             continue
         except DatabaseAwayError:
             raise
-        except HeldError as held:
-            failed(link, held)
-            continue
         except PartnerSyncError as error:
             failed(link, error)
         in_a_row, reached = 0, True
@@ -145,10 +142,8 @@ def _who_waits(
     if not patient:
         return None
     first = min((wait for _, wait in patient), key=lambda wait: wait.retry_at)
-    reason = "settling" if isinstance(first, SettlingError) else str(first.facts.get("reason", "paused"))
-    return Waiting(
-        organizations=tuple(link.organization for link, _ in patient), retry_at=first.retry_at, reason=reason
-    )
+    organizations = tuple(link.organization for link, _ in patient)
+    return Waiting(organizations=organizations, retry_at=first.retry_at, code=first.code)
 
 
 def _now() -> datetime:
