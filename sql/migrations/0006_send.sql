@@ -39,7 +39,9 @@ create function sync.claimable(partner text, organization text, needs text[], on
     select t.*
     from sync.todo t
     join sync.change_history c on c.visit_id = t.visit_id and c.version = t.version
-    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null and t.due_at <= clock_timestamp()
+    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null
+      -- A value of its own, or the index could not be entered by it.
+      and t.due_at <= (select clock_timestamp())
       and (only_week is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = only_week))
