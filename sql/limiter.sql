@@ -1,8 +1,8 @@
 -- name: acquire
--- Up to so many calls over all limits that bind them; one row, also when none fits.
-select grant_id, calls, granted_at, expires_at, retry_at, reason, buckets
-from sync.acquire(%(partner)s, %(organization)s, %(call_class)s, %(count)s, %(limits)s::jsonb, %(jitter_seconds)s,
-    %(hold_seconds)s)
+-- Up to so many calls over all limits that bind them, and the end of an earlier grant; one row, also when none fits.
+select grant_id, calls, granted_at, expires_at, retry_at, reason, buckets, rooms
+from sync.acquire(%(partner)s, %(organization)s, %(call_class)s, %(count)s, %(limits)s, %(jitter_seconds)s,
+    %(hold_seconds)s, %(lease_seconds)s, %(finished)s, %(finished_buckets)s::bigint[])
 
 -- name: finish_grant
 -- All calls of the grant that will ever leave have left.

@@ -15,12 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from psycopg.pq import TransactionStatus
-from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import ConfigError, LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limits import Limit, Limits, seconds_for
+from partner_sync.limits import Limit, Limits, binding_text, seconds_for
 from partner_sync.statements import statement
 
 CallClass = Literal["request", "tick", "master"]
@@ -75,13 +74,16 @@ def acquire(
     call_class: CallClass,
     endpoint: str | None = None,
     office: str | None = None,
+    finished: Grant | None = None,
 ) -> Grant:
     """Take up to ``count`` calls, each over every limit that binds it; they may leave for ``grant_ttl_seconds``.
 
+    ``finished``: an earlier grant of which no call leaves any more (``finish_grant`` in the same transaction).
     Raises ConfigError inside a transaction: a rollback would take back the record of calls that have left.
     """
     caller = _Caller(partner, organization, limits, call_class, office)
-    return _ask(conn, caller, count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds)
+    asked = _Asked(count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds, finished=finished)
+    return _ask(conn, caller, asked)
 
 
 def pause(
@@ -118,19 +120,31 @@ class _Caller:
     office: str | None
 
 
-def _ask(conn: Connection, caller: _Caller, *, count: int, endpoint: str | None, hold_seconds: float) -> Grant:
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    count: int
+    endpoint: str | None
+    hold_seconds: float
+    finished: Grant | None = None
+
+
+def _ask(conn: Connection, caller: _Caller, asked: _Asked) -> Grant:
     if conn.info.transaction_status != TransactionStatus.IDLE:
         raise ConfigError(problem="Grants are taken outside of transactions: a rollback would forget calls that left.")
+    limits, finished = caller.limits, asked.finished
     values = {
         "partner": caller.partner,
         "organization": caller.organization,
         "call_class": caller.call_class,
-        "count": count,
-        "limits": Jsonb(caller.limits.binding(caller.organization, office=caller.office, endpoint=endpoint)),
-        "jitter_seconds": caller.limits.jitter_seconds,
-        "hold_seconds": hold_seconds,
+        "count": asked.count,
+        "limits": binding_text(limits, caller.organization, caller.office, asked.endpoint),
+        "jitter_seconds": limits.jitter_seconds,
+        "hold_seconds": asked.hold_seconds,
+        "lease_seconds": limits.lease_seconds,
+        "finished": finished.grant_id if finished else None,
+        "finished_buckets": list(finished.buckets) if finished and finished.grant_id else None,
     }
-    asked = time.monotonic()
+    started = time.monotonic()
     with translated_errors():
         row = _row(conn.execute(statement("limiter.acquire"), values).fetchone())
     good_seconds = (row["expires_at"] - row["granted_at"]).total_seconds()
@@ -141,7 +155,7 @@ def _ask(conn: Connection, caller: _Caller, *, count: int, endpoint: str | None,
         retry_at=row["retry_at"],
         reason=row["reason"],
         partner=caller.partner,
-        usable_until=asked + good_seconds,
+        usable_until=started + good_seconds,
         grant_id=row["grant_id"],
         buckets=tuple(row["buckets"] or ()),
     )
@@ -178,12 +192,13 @@ class LedgerGate:
     def take(self, endpoint: str) -> None:
         """Return when one call may leave, at once; raises LimitReachedError with the time to ask again."""
         give_up = time.monotonic() + self._patience_seconds
+        asked = _Asked(count=1, endpoint=endpoint, hold_seconds=_NO_HOLD_SECONDS)
         while True:
-            asked = time.monotonic()
+            started = time.monotonic()
             with self._lock:
-                grant = _ask(self._conn, self._caller, count=1, endpoint=endpoint, hold_seconds=_NO_HOLD_SECONDS)
+                grant = _ask(self._conn, self._caller, asked)
             if grant.count:
-                if time.monotonic() - asked <= self._caller.limits.grant_ttl_seconds:
+                if time.monotonic() - started <= self._caller.limits.grant_ttl_seconds:
                     return
                 continue
             wait_seconds = _wait_seconds(grant)

@@ -5,11 +5,13 @@ The same rules as sql/migrations/0007_limiter.sql, for the plan: '620 calls, 11 
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -17,8 +19,10 @@ from partner_sync.errors import ConfigError
 from partner_sync.partners.model import Partner
 
 Scope = Literal["vendor", "organization", "office", "endpoint"]
-Counts = Literal["sliding_window", "fixed_window", "token_bucket", "spaced"]
+Counts = Literal["sliding_window", "fixed_window", "token_bucket", "spaced", "in_flight"]
 
+#: From the time-out of a call to the moment at which the partner has surely let it go.
+_LEASE_MARGIN_SECONDS = 5.0
 _DAY = timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MOST_ROUNDS = 10_000
@@ -31,11 +35,12 @@ class Limit:
 
     ``endpoint`` (scope endpoint) is counted over all organizations together, the stricter reading. ``zone`` and
     ``anchor`` (HH:MM) belong to fixed_window, ``burst`` (the bucket's size, by default ``requests``) to token_bucket.
+    ``in_flight`` has no ``per_seconds`` (0): ``requests`` is the most calls at once.
     """
 
     scope: Scope
     requests: int
-    per_seconds: float
+    per_seconds: float = 0.0
     counts: Counts = "sliding_window"
     zone: str | None = None
     anchor: str | None = None
@@ -56,7 +61,8 @@ class Limit:
 class Limits:
     """All limits of a partner. ``jitter_seconds``: how far apart the ways of two calls can be on the network.
 
-    ``grant_ttl_seconds``: for how long a grant is good.
+    ``grant_ttl_seconds``: for how long a grant is good. ``call_seconds``: how long a call can take; after both together a
+    call in flight is given up, should its process have died.
 
     Raises ConfigError when jitter leaves no room in a fixed window.
     """
@@ -64,6 +70,12 @@ class Limits:
     limits: tuple[Limit, ...]
     jitter_seconds: float = 0.2
     grant_ttl_seconds: float = 10.0
+    call_seconds: float = 40.0
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long a call in flight keeps its place when nobody says that it is back."""
+        return self.grant_ttl_seconds + self.call_seconds + self.jitter_seconds
 
     def __post_init__(self) -> None:
         for limit in self.limits:
@@ -73,13 +85,25 @@ class Limits:
     def binding(
         self, organization: str, *, office: str | None = None, endpoint: str | None = None
     ) -> list[dict[str, object]]:
-        """The limits that bind one call, as sync.acquire takes them."""
-        return [
+        """The limits that bind one call, as sync.acquire takes them.
+
+        A last one without a figure stands for the organization: the partner can say that it has too little left.
+        """
+        bound = [
             {"scope": limit.scope, "owner": owner, "requests": limit.requests, "per_seconds": limit.per_seconds,
              "counts": limit.counts, "zone": limit.zone, "anchor": limit.anchor, "burst": limit.burst}
-            for limit in self.limits
+            for limit in dict.fromkeys(self.limits)
             if (owner := limit.owner(organization, office=office, endpoint=endpoint)) is not None
         ]  # fmt: skip
+        if all(limit["scope"] != "organization" for limit in bound):
+            bound.append({"scope": "organization", "owner": organization, "counts": "told_only"})
+        return bound
+
+
+@lru_cache(maxsize=4096)
+def binding_text(limits: Limits, organization: str, office: str | None, endpoint: str | None) -> str:
+    """``Limits.binding`` as JSON, in the same bytes each time: the database knows it by its digest."""
+    return json.dumps(limits.binding(organization, office=office, endpoint=endpoint), ensure_ascii=False)
 
 
 def limits_of(partner: Partner) -> Limits:
@@ -88,6 +112,7 @@ def limits_of(partner: Partner) -> Limits:
         limits=tuple(Limit(**limit.model_dump()) for limit in partner.limits),
         jitter_seconds=partner.jitter_seconds,
         grant_ttl_seconds=partner.grant_ttl_seconds,
+        call_seconds=partner.timeouts.connect_seconds + partner.timeouts.read_seconds + _LEASE_MARGIN_SECONDS,
     )
 
 

@@ -1,169 +1,329 @@
--- Grants from the ledger of 0007: shared out fairly, closed early, and stopped by what the partner says.
+-- Grants from the ledger of 0007: shared out fairly, closed early, and stopped by what somebody says.
 
--- Fairness on one limit. Who waits stands in a queue: requests (a planner waits) before ticks and master reads, then the
--- oldest first. Each organization's floor on a limit that several share is requests / organizations that want something,
--- at least one, in each window.
---   up to its floor    a call only leaves the floors of those before it in the queue (of its own organization: all)
---   beyond its floor   it leaves everything to those before it, and their floors to those behind it
--- The first in the queue, or else the first that is below its floor, always gets something: nobody waits in a circle.
-create function sync.fair_room(l sync.limit_spec, room bigint, p_partner text, p_organization text, p_class text,
-    now_at timestamptz) returns bigint
+-- What stops the calls of an organization at now_at, whatever the limits leave: nothing is granted before until_at
+-- ('infinity': until somebody lets it go), by reason 'paused', 'circuit_open' or 'held'. most_calls: where it does not stop
+-- them, at most so many are granted at once (null: no bound).
+create function sync.stop_of(p_partner text, p_organization text, now_at timestamptz,
+    out until_at timestamptz, out reason text, out most_calls integer)
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-declare
-    shared boolean := l.scope in ('vendor', 'endpoint');
-    since timestamptz := coalesce((
-        select since_at from sync.rate_demand
-        where (partner, organization, call_class) = (p_partner, p_organization, p_class) and expires_at > now_at), now_at);
-    share bigint;
-    below_floor bigint;
-    floors_before bigint;
-    kept bigint;
 begin
-    select greatest(1, l.requests / count(distinct o)) into share
-    from (select organization::text as o from sync.rate_demand
-          where partner = p_partner and ready_at <= now_at and expires_at > now_at union select p_organization) w;
-    with used as (
-        select organization, sum(calls) as calls from sync.rate_ledger
-        where shared and bucket_id = l.bucket_id and leaves_by_at > now_at - l.per group by organization
-    ), waiting as (
-        select d.wanted,
-            ((d.call_class <> 'request')::integer, d.since_at, d.organization::text)
-                < ((p_class <> 'request')::integer, since, p_organization) as before,
-            d.organization = p_organization as own,
-            case when d.organization = p_organization then 0
-                else least(d.wanted, greatest(0, share - coalesce(u.calls, 0))) end as owed
-        from sync.rate_demand d left join used u on u.organization = d.organization
-        where d.partner = p_partner and d.ready_at <= now_at and d.expires_at > now_at
-          and (d.organization, d.call_class) <> (p_organization, p_class)
-          and (shared or d.organization = p_organization)
-    )
-    select share - coalesce((select calls from used where organization = p_organization), 0)
-            - coalesce(sum(w.wanted) filter (where w.before and w.own), 0),
-        coalesce(sum(case when w.own then w.wanted else w.owed end) filter (where w.before), 0),
-        coalesce(sum(case when w.before then w.wanted else w.owed end), 0)
-    into below_floor, floors_before, kept
-    from waiting w;
-    return greatest(room - kept, case when shared then least(below_floor, room - floors_before) else 0 end, 0);
+    select coalesce(max(p.until_at), '-infinity') into until_at
+    from sync.rate_pause p
+    where p.partner = p_partner
+      and ((p.scope = 'vendor' and p.owner = '') or (p.scope = 'organization' and p.owner = p_organization));
+    reason := case when until_at > now_at then 'paused' end;
 end $$;
 
--- A caller that got less than it wanted waits in the queue; one that got all of it does not. A tick comes again within a
--- minute, the others at the time they are told.
-create function sync.note_demand(p_partner text, p_organization text, p_class text, p_missing integer,
-    p_ready_at timestamptz, p_retry_at timestamptz, now_at timestamptz) returns void
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- Fairness. Who got less than it wanted stands in a queue of its partner. On each limit, in this order:
+--   1. who got nothing for a while: a floor each, the longest wait first. "A while" is long enough that all floors
+--      together take no more than half of what the limit lets through;
+--   2. requests (a planner waits), 3. ticks and master reads: each the one with the lowest turn, so that all who wait
+--      get the same; the longest wait first among equals.
+-- The order is the same on every limit, so the first of it always gets something: nobody waits in a circle. A call for one
+-- that is away (told to come back later, or late) is kept only where it would be missing at its return.
+create type sync.place as (turn bigint, wanted bigint, owed bigint, later boolean, mine boolean);
+
+create function sync.places(l sync.rate_limit, p_partner text, p_organization text, p_class text, now_at timestamptz)
+    returns sync.place[]
+    language plpgsql stable as $$
+declare
+    -- For how long a call that is granted now stays counted.
+    horizon interval := case when l.counts = 'in_flight' then interval '2 seconds' else coalesce(l.tolerance, l.per) end;
+    grace interval := greatest(interval '2 seconds', least(horizon, interval '30 seconds'));
 begin
-    delete from sync.rate_demand d
-    where p_missing = 0 and (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
+    return (
+        with waiting as materialized (
+            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at
+            from sync.rate_demand d
+            where d.partner = p_partner and d.wanted > 0 and l.bucket_id = any (d.buckets) and d.expires_at > now_at
+                and d.ready_at <= now_at and d.returns_at < now_at + horizon and now_at <= d.returns_at + grace
+        ), judged as (
+            select w.*,
+                case when served_at <= now_at - greatest(l.per, interval '1 second', 2.0 * n / l.requests * l.per)
+                    then least(wanted, greatest(1, l.requests / (2 * n))) else 0 end as owed
+            from waiting w
+        )
+        select array_agg((turn + owed, wanted - owed, owed, call_class <> 'request',
+                (organization, call_class) = (p_organization, p_class))::sync.place
+            order by waits_since_at, organization, call_class)
+        from judged);
+end $$;
+
+-- Up to which turn so many calls go when the lowest turns get them first, and how many are then left for one more each.
+create function sync.level_of(peers sync.place[], calls bigint, out level bigint, out spare bigint)
+    language plpgsql immutable as $$
+begin
+    with edge as (
+        select e.at, sum(e.step) as step
+        from (select turn as at, 1 as step from unnest(peers) union all select turn + wanted, -1 from unnest(peers)) e
+        group by e.at
+    ), line as (
+        select at, sum(step) over (order by at) as slope, coalesce(lead(at) over (order by at) - at, 0) as width from edge
+    ), filled as (
+        select at, slope, sum(slope * width) over (order by at) - slope * width as before from line
+    )
+    select at + div(calls - before, slope), mod(calls - before, slope) into level, spare
+    from filled where before <= calls and slope > 0 order by at desc limit 1;
+end $$;
+
+-- How much of the room on one limit is for this caller, and how many calls are ahead of its next one.
+create function sync.fair_share(l sync.rate_limit, room bigint, p_partner text, p_organization text, p_class text,
+    now_at timestamptz, out calls bigint, out ahead bigint)
+    language plpgsql stable as $$
+declare
+    places sync.place[] := sync.places(l, p_partner, p_organization, p_class, now_at);
+    peers sync.place[] := '{}';
+    me sync.place;
+    d sync.place;
+    left_over bigint := room;
+    standing record;
+    older bigint;
+begin
+    foreach d in array places loop
+        if d.mine then
+            me := d;
+            calls := greatest(0, least(d.owed, left_over));
+        end if;
+        left_over := left_over - d.owed;
+    end loop;
+    peers := array(select p from unnest(places) p where p.later = me.later and p.wanted > 0);
+    select coalesce(sum(p.owed) filter (where not p.mine), 0), coalesce(sum(p.wanted) filter (where me.later and not p.later), 0)
+    into ahead, older from unnest(places) p;
+    left_over := left_over - older;
+    ahead := ahead + older;
+    if left_over > 0 and me.wanted > 0 then
+        standing := sync.level_of(peers, left_over);
+        select count(*) into older
+        from unnest(peers) with ordinality p (turn, wanted, owed, later, mine, at)
+        where p.turn <= standing.level and p.turn + p.wanted > standing.level
+            and p.at < (select m.at from unnest(peers) with ordinality m (turn, wanted, owed, later, mine, at) where m.mine);
+        calls := calls + least(me.wanted, greatest(0, standing.level - me.turn))
+            + case when me.turn <= standing.level and me.turn + me.wanted > standing.level and older < standing.spare
+                then 1 else 0 end;
+    end if;
+    select ahead + coalesce(sum(least(p.wanted, greatest(0, me.turn - me.owed + fair_share.calls + 1 - p.turn))), 0) into ahead
+    from unnest(peers) p where not p.mine;
+end $$;
+
+-- Takes a place in the queue, or keeps it. One that comes begins where those who wait stand, not before them.
+create function sync.join_queue(p_partner text, p_organization text, p_class text, p_wanted integer, p_buckets bigint[],
+    now_at timestamptz) returns void
+    language plpgsql volatile as $$
+begin
+    insert into sync.rate_demand as d
+    select p_partner, p_organization, p_class, p_wanted, p_buckets, now_at,
+        coalesce(min(o.turn) filter (where o.wanted > 0), max(o.turn), 0), '-infinity', now_at, now_at, 'limit',
+        now_at + interval '30 seconds'
+    from sync.rate_demand o
+    where o.partner = p_partner and o.expires_at > now_at and (o.call_class = 'request') = (p_class = 'request') and o.buckets && p_buckets
+    on conflict (partner, organization, call_class) do update
+        set wanted = excluded.wanted, buckets = excluded.buckets, turn = greatest(d.turn, excluded.turn),
+            since_at = case when d.wanted = 0 then now_at else d.since_at end,
+            ready_at = now_at, returns_at = now_at, expires_at = excluded.expires_at;
+end $$;
+
+-- Notes what it got. Who has all that it wanted keeps its turn for a minute, so that asking for little, often, is no
+-- way to the front. A tick comes again within a minute, the others at the time they are told.
+create function sync.note_turn(p_partner text, p_organization text, p_class text, p_calls bigint, p_missing bigint,
+    p_ready_at timestamptz, p_retry_at timestamptz, p_reason text, now_at timestamptz) returns void
+    language plpgsql volatile as $$
+declare
+    back_at timestamptz := case p_class when 'tick' then greatest(p_retry_at, now_at + interval '1 minute') else p_retry_at end;
+begin
     -- Others' rows only where nobody holds them: without a shared limit no lock orders two callers here.
     delete from sync.rate_demand d
     using (select partner, organization, call_class from sync.rate_demand
            where partner = p_partner and expires_at <= now_at for update skip locked) gone
     where (d.partner, d.organization, d.call_class) = (gone.partner, gone.organization, gone.call_class);
-    if p_missing = 0 then
-        return;
-    end if;
-    insert into sync.rate_demand values (p_partner, p_organization, p_class, p_missing, now_at, p_ready_at,
-        case p_class when 'tick' then now_at + interval '75 seconds' else coalesce(p_retry_at, now_at) + interval '30 seconds' end)
-    on conflict (partner, organization, call_class) do update
-        set wanted = excluded.wanted, ready_at = excluded.ready_at, expires_at = excluded.expires_at;
+    update sync.rate_demand d
+    set wanted = p_missing, turn = d.turn + p_calls, served_at = case when p_calls > 0 then now_at else d.served_at end,
+        ready_at = coalesce(p_ready_at, now_at), returns_at = coalesce(back_at, now_at), reason = coalesce(p_reason, d.reason),
+        expires_at = case when p_missing = 0 then now_at + interval '1 minute'
+            when back_at = 'infinity' then now_at + interval '5 minutes'
+            else back_at + case p_class when 'tick' then interval '15 seconds' else interval '30 seconds' end end
+    where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
 end $$;
 
--- The log of a bucket is kept as long as any limit on it counts. One statement: this is the hottest path.
-create function sync.write_grant(specs sync.limit_spec[], p_grant bigint, p_organization text, p_calls integer,
-    p_granted_at timestamptz, p_leaves_by_at timestamptz) returns void
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
-begin
-    with bucket as materialized (
-        select l.bucket_id as id, p_granted_at - max(l.per + l.jitter) as kept_from_at from unnest(specs) l group by 1
-    ), touched as (
-        update sync.rate_bucket b set last_at = p_granted_at from bucket where b.id = bucket.id
-    ), pruned as (
-        delete from sync.rate_ledger e using bucket where e.bucket_id = bucket.id and e.leaves_by_at < bucket.kept_from_at
-    )
-    insert into sync.rate_ledger
-    select id, p_grant, p_organization, p_calls, p_granted_at, p_leaves_by_at from bucket;
-end $$;
-
--- Up to p_count calls over all limits that bind them, by the clock read after the locks. p_limits:
--- [{"scope", "owner", "requests", "per_seconds", "counts", "zone", "anchor", "burst"}]. p_hold_seconds: for how long after
--- the grant its calls may leave. Nothing is ever given back: a call that did not leave stays counted.
-create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits jsonb,
-    p_jitter_seconds double precision, p_hold_seconds double precision)
-    returns table (grant_id bigint, calls integer, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
-        reason text, buckets bigint[])
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+-- Writes a grant on its buckets: into the ledger when its calls leave at once, else among the open ones. Rows that no limit
+-- counts any more go in bulk, each thousand calls; the last of them stays, as the sum to begin from.
+create function sync.write_grant(binding sync.rate_binding, p_grant bigint, p_calls bigint, p_granted_at timestamptz,
+    p_expires_at timestamptz, p_lease_until_at timestamptz) returns void
+    language plpgsql volatile as $$
 declare
-    specs sync.limit_spec[];
-    l sync.limit_spec;
-    room bigint := p_count;
-    fair bigint := p_count;
+    full_ids bigint[];
+begin
+    with touched as (
+        update sync.rate_bucket set last_at = p_granted_at, granted = granted + p_calls,
+            first_expiry_at = case when p_expires_at > p_granted_at then least(first_expiry_at, p_expires_at) else first_expiry_at end
+        where id = any (binding.buckets) returning id, granted
+    )
+    select array_agg(id) filter (where granted / 1000 <> (granted - p_calls) / 1000) into full_ids from touched;
+    if p_expires_at > p_granted_at then
+        insert into sync.rate_open select b, p_grant, p_calls, p_expires_at from unnest(binding.counted) b;
+    else
+        insert into sync.rate_ledger
+        select b, p_granted_at, sync.logged_by(b, 'infinity') + p_calls, p_calls from unnest(binding.counted) b;
+    end if;
+    if p_lease_until_at is not null then
+        insert into sync.rate_lease
+        select distinct l.bucket_id, p_grant, p_calls, p_lease_until_at from sync.rate_limit l
+        where l.id = any (binding.limits) and l.counts = 'in_flight';
+    end if;
+    if full_ids is not null then
+        delete from sync.rate_ledger e
+        using (select b.id, (select max(k.left_at) from sync.rate_ledger k
+                             where k.bucket_id = b.id and k.left_at <= p_granted_at - (
+                                 select max(greatest(l.per, l.tolerance) + l.jitter) from sync.rate_limit l where l.bucket_id = b.id)
+                            ) as kept_from_at
+               from unnest(full_ids) b (id)) kept
+        where e.bucket_id = kept.id and e.left_at < kept.kept_from_at;
+    end if;
+end $$;
+
+-- What a 429 has taught is raised by a quarter each time that it held for long enough, until the file's own limit binds again.
+create function sync.raised(l sync.rate_limit, now_at timestamptz) returns sync.rate_limit
+    language plpgsql volatile as $$
+begin
+    if l.learned is not null and now_at >= l.hold_until_at then
+        l.learned := case when l.cost is null then greatest(l.learned + 1, floor(l.learned * 1.25)) else l.learned * 1.25 end;
+        l.learned := case when l.learned < l.requests then l.learned end;
+        update sync.rate_limit set learned = l.learned, hold_until_at = now_at + hold where id = l.id;
+    end if;
+    return l;
+end $$;
+
+-- How many of p_count calls all limits of a binding let through. expires_at: cut off at the edge of a fixed window.
+-- ahead: calls of others before the next of ours. told: the partner's word is what stops us. leased: calls in flight count.
+create function sync.room_of(binding sync.rate_binding, p_count integer, p_organization text, p_class text,
+    contended boolean, now_at timestamptz, inout expires_at timestamptz, out room bigint, out rooms bigint[],
+    out ahead bigint, out told boolean, out leased boolean)
+    language plpgsql volatile as $$
+declare
+    entry record;
+    l sync.rate_limit;
     here bigint;
+    share record;
+    fair bigint := p_count;
+begin
+    room := p_count;
+    ahead := 0;
+    told := false;
+    leased := false;
+    for entry in
+        select e as l, b.granted from sync.rate_limit e join sync.rate_bucket b on b.id = e.bucket_id
+        where e.id = any (binding.limits) order by array_position(binding.limits, e.id)
+    loop
+        l := entry.l;
+        if l.learned is not null or l.told_until_at > now_at or l.left_until_at > now_at then
+            l := sync.narrowed(sync.raised(l, now_at), now_at);
+            told := told or l.left_calls < 1;
+        end if;
+        here := sync.limit_room(l, entry.granted, now_at);
+        rooms := rooms || here;
+        room := least(room, here);
+        if contended and l.counts <> 'told_only' then
+            -- All the room that a limit has is shared out, not only the part that was asked for.
+            share := sync.fair_share(l, here, binding.partner, p_organization, p_class, now_at);
+            fair := least(fair, share.calls);
+            ahead := greatest(ahead, share.ahead);
+        end if;
+        if l.counts = 'fixed_window' then
+            expires_at := least(expires_at, (sync.fixed_window(l, now_at)).ends_at - l.jitter);
+        end if;
+        leased := leased or l.counts = 'in_flight';
+    end loop;
+    room := least(room, fair);
+end $$;
+
+-- When to ask again: not before all limits have room for one call, and then when those ahead have had theirs, or in a
+-- minute, as they may not come.
+create function sync.retry_of(binding sync.rate_binding, ahead bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
+    language plpgsql volatile as $$
+declare
+    opens_at timestamptz := sync.limits_open_at(binding.limits, 0, from_at, now_at);
+begin
+    if ahead > 0 then
+        opens_at := greatest(opens_at, least(sync.limits_open_at(binding.limits, ahead, from_at, now_at), from_at + interval '1 minute'));
+    end if;
+    -- Room that is kept for those before us: look again when they have had the time to take it.
+    return case when opens_at = now_at then now_at + interval '1 second' else opens_at end;
+end $$;
+
+-- Up to p_count calls over all limits that bind them, by the clock read after the locks. p_hold_seconds: for how long after
+-- the grant its calls may leave; p_lease_seconds: after how long a call in flight is given up. Nothing is ever given back:
+-- a call that did not leave stays counted. p_finished: an earlier grant that is finished in the same breath.
+create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits text,
+    p_jitter_seconds double precision, p_hold_seconds double precision, p_lease_seconds double precision,
+    p_finished bigint default null, p_finished_buckets bigint[] default null)
+    returns table (grant_id bigint, calls bigint, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
+        reason text, buckets bigint[], rooms bigint[])
+    -- Plans are kept by the session: one made while the tables are small must not scan them when they are large.
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+declare
+    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
+    all_buckets bigint[] := binding.buckets || p_finished_buckets;
+    bucket record;
     stop record;
-    waiting boolean;
+    queue record;
+    room record;
+    again_at timestamptz;
 begin
     if current_setting('transaction_isolation') <> 'read committed' or p_count < 1 then
         raise exception 'acquire needs read committed and a count of at least 1' using errcode = 'invalid_parameter_value';
     end if;
     perform set_config('synchronous_commit', 'on', true);
-    specs := sync.lock_limits(p_partner, p_limits, sync.seconds(p_jitter_seconds));
-    buckets := array(select distinct s.bucket_id from unnest(specs) s);
-    select greatest(sync.limiter_now(), (select max(b.last_at) from sync.rate_bucket b where b.id = any (buckets))),
-        exists (select from sync.rate_demand d where d.partner = p_partner)
-    into granted_at, waiting;
+    select max(b.last_at) as last_at, min(b.first_expiry_at) as first_expiry_at into bucket
+    from (select * from sync.rate_bucket where id = any (all_buckets) order by id for update) b;
+    granted_at := greatest(sync.limiter_now(), bucket.last_at);
+    if p_finished is not null or bucket.first_expiry_at <= granted_at then
+        perform sync.close_grants(all_buckets, p_finished, bucket.first_expiry_at <= granted_at, granted_at);
+    end if;
     stop := sync.stop_of(p_partner, p_organization, granted_at);
-    expires_at := granted_at + sync.seconds(p_hold_seconds);
-    foreach l in array specs loop
-        -- Fairness shares out all the room that a limit has, not only the part that was asked for.
-        here := sync.limit_room(l, granted_at);
-        room := least(room, here);
-        if waiting then
-            fair := least(fair, sync.fair_room(l, here, p_partner, p_organization, p_class, granted_at));
-        end if;
-        if l.counts = 'fixed_window' then
-            expires_at := least(expires_at, (sync.fixed_window(l, granted_at)).ends_at - l.jitter);
-        end if;
-    end loop;
-    calls := case when stop.until_at > granted_at then 0 else greatest(0, least(room, fair, stop.most_calls)) end;
+    select count(*) > 0 as known, coalesce(bool_or(d.wanted > 0 and d.expires_at > acquire.granted_at
+            and (d.organization, d.call_class) <> (p_organization, p_class)), false) as others
+    into queue from sync.rate_demand d where d.partner = p_partner;
+    if queue.others then
+        perform sync.join_queue(p_partner, p_organization, p_class, p_count, binding.buckets, granted_at);
+    end if;
+    room := sync.room_of(binding, p_count, p_organization, p_class, queue.others, granted_at,
+        granted_at + sync.seconds(p_hold_seconds));
+    expires_at := room.expires_at;
+    calls := case when stop.until_at > granted_at then 0 else greatest(0, least(room.room, stop.most_calls)) end;
     if calls > 0 then
         grant_id := nextval('sync.rate_grant');
-        perform sync.write_grant(specs, grant_id, p_organization, calls, granted_at, expires_at);
+        perform sync.write_grant(binding, grant_id, calls, granted_at, expires_at,
+            case when room.leased then granted_at + sync.seconds(p_lease_seconds) end);
     end if;
     if calls < p_count then
-        reason := coalesce(stop.reason, 'limit');
-    end if;
-    if stop.until_at = 'infinity' then
-        -- Somebody has to let it go: no time to name, and no place in the queue meanwhile.
-        perform sync.note_demand(p_partner, p_organization, p_class, 0, null, null, granted_at);
-        return next;
-        return;
-    end if;
-    if calls < p_count then
-        retry_at := sync.limits_open_at(specs, greatest(granted_at, stop.until_at), granted_at);
-        if retry_at = granted_at then
-            -- There is room, kept for those before us: look again when they have had the time to take it.
-            retry_at := granted_at + interval '1 second';
+        reason := coalesce(stop.reason, case when room.told then 'paused' else 'limit' end);
+        again_at := sync.retry_of(binding, room.ahead, greatest(granted_at, stop.until_at), granted_at);
+        retry_at := nullif(again_at, 'infinity');
+        if not queue.others then
+            perform sync.join_queue(p_partner, p_organization, p_class, p_count, binding.buckets, granted_at);
         end if;
     end if;
-    if waiting or calls < p_count then
-        perform sync.note_demand(p_partner, p_organization, p_class, p_count - calls,
-            sync.limits_open_at(array(select s from unnest(specs) s where s.scope not in ('vendor', 'endpoint')),
-                greatest(granted_at, stop.until_at), granted_at), retry_at, granted_at);
+    if queue.known or calls < p_count then
+        perform sync.note_turn(p_partner, p_organization, p_class, calls, p_count - calls,
+            sync.limits_open_at(binding.limits, 0, greatest(granted_at, stop.until_at), granted_at, false), again_at, reason,
+            granted_at);
     end if;
+    buckets := binding.buckets;
+    rooms := room.rooms;
     return next;
 end $$;
 
--- All calls of a grant that will ever leave have left: from now on it is counted from now, no longer from its expiry.
+-- All calls of a grant that will ever leave have left, and those in flight are back: from now on it is counted from now.
 create function sync.finish_grant(p_grant bigint, p_buckets bigint[]) returns void
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
+    bucket record;
     now_at timestamptz;
 begin
-    perform 1 from sync.rate_bucket where id = any (p_buckets) order by id for update;
-    -- Not before the bucket's last grant: levels have been folded up to there.
-    select greatest(sync.limiter_now(), max(last_at)) into now_at from sync.rate_bucket where id = any (p_buckets);
-    update sync.rate_bucket set last_at = now_at where id = any (p_buckets);
-    update sync.rate_ledger set leaves_by_at = now_at
-    where bucket_id = any (p_buckets) and grant_id = p_grant and leaves_by_at > now_at;
+    select max(b.last_at) as last_at, min(b.first_expiry_at) as first_expiry_at into bucket
+    from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
+    now_at := greatest(sync.limiter_now(), bucket.last_at);
+    perform sync.close_grants(p_buckets, p_grant, bucket.first_expiry_at <= now_at, now_at);
 end $$;
 
 -- The partner said stop (rule 8). Never longer than an hour, never shortened. No scope named: the organization first, and
