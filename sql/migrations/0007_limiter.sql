@@ -10,10 +10,13 @@ create table sync.rate_bucket (
     owner text not null,
     -- The greatest time granted at: a clock that is set back must not open a window twice.
     last_at timestamptz not null default '-infinity',
-    -- All calls ever granted: those of the ledger and those of the open grants.
+    -- All calls ever granted, and those of them that stand in the ledger; the others are open.
     granted bigint not null default 0,
+    logged bigint not null default 0,
     -- No open grant expires before.
     first_expiry_at timestamptz not null default 'infinity',
+    -- Some limit on it is smaller than the file says, for now.
+    narrowed boolean not null default false,
     unique (partner, scope, owner)
 ) with (fillfactor = 50);
 
@@ -53,7 +56,6 @@ create table sync.rate_lease (
 create table sync.rate_limit (
     id bigint generated always as identity primary key,
     bucket_id bigint not null references sync.rate_bucket (id),
-    scope text not null,
     counts text not null check (
         counts in ('sliding_window', 'fixed_window', 'token_bucket', 'spaced', 'in_flight', 'told_only')),
     requests integer not null,
@@ -84,11 +86,17 @@ create table sync.rate_limit (
     unique nulls not distinct (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
 ) with (fillfactor = 50);
 
+-- A limit as it binds one call. left_calls: by the partner's own count, until left_until_at.
+create type sync.limit_spec as (
+    id bigint, bucket_id bigint, scope text, counts text, requests integer, per interval, jitter interval, zone text, anchor time,
+    cost interval, tolerance interval, left_calls bigint, left_until_at timestamptz
+);
+
 -- The limits that bind a call, by the digest of the text that names them: parsed once, not at each call.
 create table sync.rate_binding (
     partner sync.code not null,
     digest uuid not null,
-    limits bigint[] not null,
+    limits sync.limit_spec[] not null,
     buckets bigint[] not null,
     -- Those of the buckets whose calls some limit counts over time.
     counted bigint[] not null,
@@ -136,10 +144,10 @@ create function sync.seconds(amount double precision) returns interval
 
 -- A token costs per/requests. Calls that left apart can arrive jitter closer together, so the burst is smaller by what
 -- jitter refills; where nothing would be left of it, calls are spaced jitter wider instead.
-create function sync.rate_limit_of(l jsonb, bucket bigint, jitter interval) returns sync.rate_limit
+create function sync.limit_spec_of(l jsonb, bucket bigint, jitter interval) returns sync.limit_spec
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-    made sync.rate_limit;
+    made sync.limit_spec;
     burst integer := case l ->> 'counts' when 'spaced' then 1 else coalesce((l ->> 'burst')::integer, (l ->> 'requests')::integer) end;
 begin
     made.bucket_id := bucket;
@@ -167,34 +175,29 @@ end $$;
 create function sync.bind_limits(p_partner text, p_digest uuid, p_limits jsonb, p_jitter interval) returns sync.rate_binding
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    made sync.rate_limit;
+    made sync.limit_spec;
     binding sync.rate_binding := (p_partner, p_digest, '{}', '{}', '{}');
     l jsonb;
-    found_id bigint;
 begin
     -- One at a time, before any bucket is locked: two callers that meet new limits can never wait for each other.
     perform pg_advisory_xact_lock(hashtextextended('sync.bind_limits/' || p_partner, 0));
     for l in select jsonb_array_elements(p_limits) loop
         insert into sync.rate_bucket (partner, scope, owner) values (p_partner, l ->> 'scope', l ->> 'owner')
         on conflict do nothing;
-        select id into found_id from sync.rate_bucket
-        where partner = p_partner and scope = l ->> 'scope' and owner = l ->> 'owner';
-        made := sync.rate_limit_of(l, found_id, p_jitter);
-        binding.buckets := binding.buckets || found_id;
-        insert into sync.rate_limit (bucket_id, scope, counts, requests, per, jitter, zone, anchor, cost, tolerance)
-        select made.bucket_id, made.scope, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor,
-            made.cost, made.tolerance
+        made := sync.limit_spec_of(l, (select id from sync.rate_bucket
+            where partner = p_partner and scope = l ->> 'scope' and owner = l ->> 'owner'), p_jitter);
+        insert into sync.rate_limit (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
+        select made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor, made.cost, made.tolerance
         on conflict do nothing;
-        select id into found_id from sync.rate_limit e
+        select e.id into made.id from sync.rate_limit e
         where (e.bucket_id, e.counts, e.requests, e.per, e.jitter, e.zone, e.anchor)
                 = (made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor)
             and e.cost is not distinct from made.cost and e.tolerance is not distinct from made.tolerance;
-        binding.limits := binding.limits || found_id;
+        binding.limits := binding.limits || made;
     end loop;
-    binding.buckets := array(select distinct unnest(binding.buckets) order by 1);
-    binding.counted := array(
-        select distinct e.bucket_id from sync.rate_limit e
-        where e.id = any (binding.limits) and e.counts not in ('in_flight', 'told_only') order by 1);
+    select coalesce(array_agg(distinct bucket_id), '{}'),
+        coalesce(array_agg(distinct bucket_id) filter (where counts not in ('in_flight', 'told_only')), '{}')
+    into binding.buckets, binding.counted from unnest(binding.limits);
     insert into sync.rate_binding select (binding).* on conflict do nothing;
     return binding;
 end $$;
@@ -227,44 +230,39 @@ begin
         select total from sync.rate_ledger where bucket_id = $1 and left_at < $2 order by left_at desc, total desc limit 1), 0);
 end $$;
 
--- Moves grants to the ledger: those that have expired, and the one that is finished, which leaves no more from now on.
--- The expired first: the ledger is written in the order of time.
-create function sync.close_grants(p_buckets bigint[], p_grant bigint, p_expired boolean, now_at timestamptz) returns void
+-- Moves grants that have expired to the ledger, before anything else is written: it is in the order of time.
+create function sync.close_expired(p_buckets bigint[], now_at timestamptz) returns void
     language plpgsql volatile as $$
 begin
-    if p_expired then
-        with gone as (
-            delete from sync.rate_open where bucket_id = any (p_buckets) and leaves_by_at <= now_at
-            returning bucket_id, grant_id, calls, leaves_by_at
-        )
+    with gone as (
+        delete from sync.rate_open where bucket_id = any (p_buckets) and leaves_by_at <= now_at
+        returning bucket_id, grant_id, calls, leaves_by_at
+    ), moved as (
         insert into sync.rate_ledger
         select g.bucket_id, g.leaves_by_at,
-            sync.logged_by(g.bucket_id, 'infinity') + sum(g.calls) over (partition by g.bucket_id order by g.leaves_by_at, g.grant_id),
-            g.calls
-        from gone g;
-        update sync.rate_bucket b set first_expiry_at = coalesce(
+            b.logged + sum(g.calls) over (partition by g.bucket_id order by g.leaves_by_at, g.grant_id), g.calls
+        from gone g join sync.rate_bucket b on b.id = g.bucket_id
+        returning bucket_id, calls
+    )
+    update sync.rate_bucket b
+    set last_at = now_at, logged = logged + (select coalesce(sum(m.calls), 0) from moved m where m.bucket_id = b.id),
+        first_expiry_at = coalesce(
             (select min(o.leaves_by_at) from sync.rate_open o where o.bucket_id = b.id and o.leaves_by_at > now_at), 'infinity')
-        where b.id = any (p_buckets);
-    end if;
-    if p_grant is not null then
-        with gone as (
-            delete from sync.rate_open where bucket_id = any (p_buckets) and grant_id = p_grant returning bucket_id, calls
-        )
-        insert into sync.rate_ledger
-        select g.bucket_id, now_at, sync.logged_by(g.bucket_id, 'infinity') + g.calls, g.calls from gone g;
-        delete from sync.rate_lease where bucket_id = any (p_buckets) and grant_id = p_grant;
-        update sync.rate_bucket set last_at = now_at where id = any (p_buckets);
-    end if;
+    where b.id = any (p_buckets);
 end $$;
 
 -- The limit as it is now: what the partner says, or has taught us, only shrinks it (rule 8).
-create function sync.narrowed(l sync.rate_limit, now_at timestamptz) returns sync.rate_limit
+create function sync.narrowed(l sync.limit_spec, now_at timestamptz) returns sync.limit_spec
     language plpgsql stable as $$
 declare
-    most double precision := least(l.requests, l.learned, case when l.told_until_at > now_at then l.told_requests end);
+    told sync.rate_limit;
+    most double precision;
 begin
-    if l.left_until_at <= now_at then
-        l.left_calls := null;
+    select * into told from sync.rate_limit where id = l.id;
+    most := least(l.requests, told.learned, case when told.told_until_at > now_at then told.told_requests end);
+    if told.left_until_at > now_at then
+        l.left_calls := told.left_calls;
+        l.left_until_at := told.left_until_at;
     end if;
     if most < l.requests then
         l.cost := l.cost * (l.requests / most);
@@ -276,7 +274,7 @@ end $$;
 
 -- The fixed window that a moment lies in. Windows of up to a day begin anew at the anchor of each day of the zone;
 -- longer ones are counted from the anchor of Monday 1970-01-05.
-create function sync.fixed_window(l sync.rate_limit, at timestamptz, out starts_at timestamptz, out ends_at timestamptz)
+create function sync.fixed_window(l sync.limit_spec, at timestamptz, out starts_at timestamptz, out ends_at timestamptz)
     language plpgsql stable as $$
 declare
     day date := ((at at time zone l.zone) - l.anchor)::date;
@@ -292,42 +290,49 @@ end $$;
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
 -- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
 -- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
-create function sync.level_full_at(l sync.rate_limit, now_at timestamptz) returns timestamptz
+create function sync.level_full_at(l sync.limit_spec, now_at timestamptz) returns timestamptz
     language plpgsql volatile as $$
 declare
-    logged bigint := sync.logged_by(l.bucket_id, 'infinity');
+    level record;
+    sum_now bigint := (select logged from sync.rate_bucket where id = l.bucket_id);
     opened bigint;
     latest timestamptz;
 begin
-    if l.level_cost <> l.cost and l.level_full_at > now_at then
-        l.level_full_at := now_at + (extract(epoch from l.cost) / extract(epoch from l.level_cost))::double precision
-            * (l.level_full_at - now_at);
+    select level_full_at as full_at, level_total as total, level_at as at, level_cost as cost into level
+    from sync.rate_limit where id = l.id;
+    if level.cost <> l.cost and level.full_at > now_at then
+        level.full_at := now_at + (extract(epoch from l.cost) / extract(epoch from level.cost))::double precision
+            * (level.full_at - now_at);
     end if;
-    if logged > l.level_total or l.level_cost is distinct from l.cost then
-        select max(e.left_at + (logged - e.total + e.calls) * l.cost) into latest
+    if sum_now > level.total or level.cost is distinct from l.cost then
+        select max(e.left_at + (sum_now - e.total + e.calls) * l.cost) into latest
         from sync.rate_ledger e
-        where e.bucket_id = l.bucket_id and e.left_at >= l.level_at and e.total > l.level_total;
-        l.level_full_at := greatest(l.level_full_at + (logged - l.level_total) * l.cost, latest);
+        where e.bucket_id = l.bucket_id and e.left_at >= level.at and e.total > level.total;
+        level.full_at := greatest(level.full_at + (sum_now - level.total) * l.cost, latest);
         update sync.rate_limit
-        set level_full_at = l.level_full_at, level_total = logged, level_cost = l.cost,
+        set level_full_at = level.full_at, level_total = sum_now, level_cost = l.cost,
             level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
         where id = l.id;
     end if;
     select sum(o.calls), max(o.leaves_by_at + o.from_here * l.cost) into opened, latest
     from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
           from sync.rate_open where bucket_id = l.bucket_id) o;
-    return greatest(l.level_full_at + coalesce(opened, 0) * l.cost, latest);
+    return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);
 end $$;
 
 -- How many calls one (narrowed) limit lets through at now_at; granted: all calls ever granted on its bucket.
-create function sync.limit_room(l sync.rate_limit, granted bigint, now_at timestamptz) returns bigint
+create function sync.limit_room(l sync.limit_spec, granted bigint, now_at timestamptz) returns bigint
     language plpgsql volatile as $$
 declare
     bounds record;
     room bigint;
 begin
     if l.counts = 'sliding_window' then
-        room := l.requests - granted + sync.logged_by(l.bucket_id, now_at - l.per - l.jitter);
+        -- Not logged_by: this is the hottest path.
+        select e.total into room from sync.rate_ledger e
+        where e.bucket_id = l.bucket_id and e.left_at <= now_at - l.per - l.jitter
+        order by e.left_at desc, e.total desc limit 1;
+        room := l.requests - granted + coalesce(room, 0);
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, now_at);
         room := case when now_at < bounds.starts_at + l.jitter or now_at >= bounds.ends_at - l.jitter then 0
@@ -358,7 +363,8 @@ begin
     where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
     if found_at is null then
         select o.leaves_by_at into found_at
-        from (select leaves_by_at, sync.logged_by(bucket, 'infinity') + sum(calls) over (order by leaves_by_at, grant_id) as total
+        from (select leaves_by_at, (select logged from sync.rate_bucket where id = bucket)
+                  + sum(calls) over (order by leaves_by_at, grant_id) as total
               from sync.rate_open where bucket_id = bucket) o
         where o.total >= p_total order by o.leaves_by_at limit 1;
     end if;
@@ -367,7 +373,7 @@ end $$;
 
 -- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
 -- when as many would have gone through one after the other.
-create function sync.limit_opens_at(l sync.rate_limit, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
+create function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
     returns timestamptz
     language plpgsql volatile as $$
 declare
@@ -406,7 +412,7 @@ end $$;
 -- The first moment at which all of them let one call through, and those that several share so many as are ahead of it
 -- besides. A later limit can push the time into the closed edge of a fixed window, so they are asked again until none
 -- moves it. Windows that are hardly ever open at one time give a time to ask again, not an endless search.
-create function sync.limits_open_at(p_limits bigint[], ahead bigint, from_at timestamptz, now_at timestamptz,
+create function sync.limits_open_at(p_limits sync.limit_spec[], ahead bigint, from_at timestamptz, now_at timestamptz,
     p_shared boolean default true) returns timestamptz
     language plpgsql volatile as $$
 declare
@@ -420,8 +426,8 @@ begin
     for round in 1 .. 100 loop
         before := at;
         for entry in
-            select sync.narrowed(l, now_at) as l, b.granted, l.scope in ('vendor', 'endpoint') as shared
-            from sync.rate_limit l join sync.rate_bucket b on b.id = l.bucket_id where l.id = any (p_limits)
+            select sync.narrowed((l.*)::sync.limit_spec, now_at) as l, b.granted, l.scope in ('vendor', 'endpoint') as shared
+            from unnest(p_limits) l join sync.rate_bucket b on b.id = l.bucket_id
         loop
             if p_shared or not entry.shared then
                 at := sync.limit_opens_at(entry.l, entry.granted, 1 + case when entry.shared and round = 1 then ahead else 0 end,

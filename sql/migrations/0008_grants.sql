@@ -23,7 +23,7 @@ end $$;
 -- that is away (told to come back later, or late) is kept only where it would be missing at its return.
 create type sync.place as (turn bigint, wanted bigint, owed bigint, later boolean, mine boolean);
 
-create function sync.places(l sync.rate_limit, p_partner text, p_organization text, p_class text, now_at timestamptz)
+create function sync.places(l sync.limit_spec, p_partner text, p_organization text, p_class text, now_at timestamptz)
     returns sync.place[]
     language plpgsql stable as $$
 declare
@@ -67,7 +67,7 @@ begin
 end $$;
 
 -- How much of the room on one limit is for this caller, and how many calls are ahead of its next one.
-create function sync.fair_share(l sync.rate_limit, room bigint, p_partner text, p_organization text, p_class text,
+create function sync.fair_share(l sync.limit_spec, room bigint, p_partner text, p_organization text, p_class text,
     now_at timestamptz, out calls bigint, out ahead bigint)
     language plpgsql stable as $$
 declare
@@ -144,63 +144,109 @@ begin
     where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
 end $$;
 
--- Writes a grant on its buckets: into the ledger when its calls leave at once, else among the open ones. Rows that no limit
--- counts any more go in bulk, each thousand calls; the last of them stays, as the sum to begin from.
-create function sync.write_grant(binding sync.rate_binding, p_grant bigint, p_calls bigint, p_granted_at timestamptz,
+-- The buckets that a caller has locked, as they are at now_at. closed: of these, calls_closed calls have moved to the
+-- ledger in this transaction.
+create type sync.held_buckets as (
+    ids bigint[], granted bigint[], logged bigint[], narrowed boolean, now_at timestamptz, closed bigint[], calls_closed bigint
+);
+
+-- Locks buckets, always in the same order, and reads the clock after that. p_finished: a grant that ends here.
+create function sync.hold_buckets(p_buckets bigint[], p_finished bigint) returns sync.held_buckets
+    language plpgsql volatile as $$
+declare
+    held sync.held_buckets;
+    first_expiry_at timestamptz;
+begin
+    select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), bool_or(b.narrowed),
+        greatest(sync.limiter_now(), max(b.last_at)), min(b.first_expiry_at)
+    into held.ids, held.granted, held.logged, held.narrowed, held.now_at, first_expiry_at
+    from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
+    if first_expiry_at <= held.now_at then
+        perform sync.close_expired(held.ids, held.now_at);
+        held.logged := array(select b.logged from sync.rate_bucket b where b.id = any (held.ids) order by b.id);
+    end if;
+    if p_finished is not null then
+        with gone as (
+            delete from sync.rate_open where bucket_id = any (held.ids) and grant_id = p_finished returning bucket_id, calls
+        ), moved as (
+            insert into sync.rate_ledger
+            select g.bucket_id, held.now_at, (held.logged)[array_position(held.ids, g.bucket_id)] + g.calls, g.calls from gone g
+            returning bucket_id, calls
+        )
+        select array_agg(bucket_id), max(calls) into held.closed, held.calls_closed from moved;
+        delete from sync.rate_lease where bucket_id = any (held.ids) and grant_id = p_finished;
+    end if;
+    return held;
+end $$;
+
+-- Writes a grant of p_calls (0: none) on its buckets, and what hold_buckets has closed: into the ledger when its calls leave
+-- at once, else among the open ones.
+create function sync.write_grant(held sync.held_buckets, binding sync.rate_binding, p_grant bigint, p_calls bigint,
     p_expires_at timestamptz, p_lease_until_at timestamptz) returns void
     language plpgsql volatile as $$
 declare
-    full_ids bigint[];
+    at_once boolean := p_expires_at <= held.now_at;
 begin
-    with touched as (
-        update sync.rate_bucket set last_at = p_granted_at, granted = granted + p_calls,
-            first_expiry_at = case when p_expires_at > p_granted_at then least(first_expiry_at, p_expires_at) else first_expiry_at end
-        where id = any (binding.buckets) returning id, granted
-    )
-    select array_agg(id) filter (where granted / 1000 <> (granted - p_calls) / 1000) into full_ids from touched;
-    if p_expires_at > p_granted_at then
-        insert into sync.rate_open select b, p_grant, p_calls, p_expires_at from unnest(binding.counted) b;
-    else
+    update sync.rate_bucket b
+    set last_at = held.now_at,
+        granted = granted + case when id = any (binding.buckets) then p_calls else 0 end,
+        logged = logged + case when id = any (held.closed) then held.calls_closed else 0 end
+            + case when at_once and id = any (binding.counted) then p_calls else 0 end,
+        first_expiry_at = case when at_once then first_expiry_at else least(first_expiry_at, p_expires_at) end
+    where id = any (held.ids);
+    if p_calls = 0 then
+        return;
+    elsif at_once then
         insert into sync.rate_ledger
-        select b, p_granted_at, sync.logged_by(b, 'infinity') + p_calls, p_calls from unnest(binding.counted) b;
+        select b.id, held.now_at, b.logged, p_calls from sync.rate_bucket b where b.id = any (binding.counted);
+    else
+        insert into sync.rate_open select c, p_grant, p_calls, p_expires_at from unnest(binding.counted) c;
     end if;
     if p_lease_until_at is not null then
         insert into sync.rate_lease
-        select distinct l.bucket_id, p_grant, p_calls, p_lease_until_at from sync.rate_limit l
-        where l.id = any (binding.limits) and l.counts = 'in_flight';
-    end if;
-    if full_ids is not null then
-        delete from sync.rate_ledger e
-        using (select b.id, (select max(k.left_at) from sync.rate_ledger k
-                             where k.bucket_id = b.id and k.left_at <= p_granted_at - (
-                                 select max(greatest(l.per, l.tolerance) + l.jitter) from sync.rate_limit l where l.bucket_id = b.id)
-                            ) as kept_from_at
-               from unnest(full_ids) b (id)) kept
-        where e.bucket_id = kept.id and e.left_at < kept.kept_from_at;
+        select distinct l.bucket_id, p_grant, p_calls, p_lease_until_at from unnest(binding.limits) l where l.counts = 'in_flight';
     end if;
 end $$;
 
+-- Rows that no limit counts any more go in bulk, each thousand calls; the last of them stays, as the sum to begin from.
+create function sync.prune(held sync.held_buckets, p_calls bigint) returns void
+    language plpgsql volatile as $$
+declare
+    bucket bigint;
+    kept_from_at timestamptz;
+begin
+    for n in 1 .. cardinality(held.ids) loop
+        continue when (held.granted)[n] / 1000 = ((held.granted)[n] + p_calls) / 1000;
+        bucket := (held.ids)[n];
+        select max(e.left_at) into kept_from_at from sync.rate_ledger e
+        where e.bucket_id = bucket and e.left_at <= held.now_at - (
+            select max(greatest(l.per, l.tolerance) + l.jitter) from sync.rate_limit l where l.bucket_id = bucket);
+        delete from sync.rate_ledger where bucket_id = bucket and left_at < kept_from_at;
+    end loop;
+end $$;
+
 -- What a 429 has taught is raised by a quarter each time that it held for long enough, until the file's own limit binds again.
-create function sync.raised(l sync.rate_limit, now_at timestamptz) returns sync.rate_limit
+create function sync.raise_learned(held sync.held_buckets) returns void
     language plpgsql volatile as $$
 begin
-    if l.learned is not null and now_at >= l.hold_until_at then
-        l.learned := case when l.cost is null then greatest(l.learned + 1, floor(l.learned * 1.25)) else l.learned * 1.25 end;
-        l.learned := case when l.learned < l.requests then l.learned end;
-        update sync.rate_limit set learned = l.learned, hold_until_at = now_at + hold where id = l.id;
-    end if;
-    return l;
+    update sync.rate_limit
+    set learned = (select r from (values (case when cost is null then greatest(learned + 1, floor(learned * 1.25))
+            else learned * 1.25 end)) v (r) where r < requests), hold_until_at = held.now_at + hold
+    where bucket_id = any (held.ids) and learned is not null and hold_until_at <= held.now_at;
+    update sync.rate_bucket b set narrowed = exists (
+        select from sync.rate_limit l where l.bucket_id = b.id
+            and (l.learned is not null or l.told_until_at > held.now_at or l.left_until_at > held.now_at))
+    where b.id = any (held.ids) and b.narrowed;
 end $$;
 
 -- How many of p_count calls all limits of a binding let through. expires_at: cut off at the edge of a fixed window.
 -- ahead: calls of others before the next of ours. told: the partner's word is what stops us. leased: calls in flight count.
-create function sync.room_of(binding sync.rate_binding, p_count integer, p_organization text, p_class text,
-    contended boolean, now_at timestamptz, inout expires_at timestamptz, out room bigint, out rooms bigint[],
+create function sync.room_of(held sync.held_buckets, binding sync.rate_binding, p_count integer, p_organization text,
+    p_class text, contended boolean, inout expires_at timestamptz, out room bigint, out rooms bigint[],
     out ahead bigint, out told boolean, out leased boolean)
     language plpgsql volatile as $$
 declare
-    entry record;
-    l sync.rate_limit;
+    l sync.limit_spec;
     here bigint;
     share record;
     fair bigint := p_count;
@@ -209,26 +255,22 @@ begin
     ahead := 0;
     told := false;
     leased := false;
-    for entry in
-        select e as l, b.granted from sync.rate_limit e join sync.rate_bucket b on b.id = e.bucket_id
-        where e.id = any (binding.limits) order by array_position(binding.limits, e.id)
-    loop
-        l := entry.l;
-        if l.learned is not null or l.told_until_at > now_at or l.left_until_at > now_at then
-            l := sync.narrowed(sync.raised(l, now_at), now_at);
-            told := told or l.left_calls < 1;
+    foreach l in array binding.limits loop
+        if held.narrowed then
+            l := sync.narrowed(l, held.now_at);
+            told := told or coalesce(l.left_calls < 1, false);
         end if;
-        here := sync.limit_room(l, entry.granted, now_at);
+        here := sync.limit_room(l, (held.granted)[array_position(held.ids, l.bucket_id)], held.now_at);
         rooms := rooms || here;
         room := least(room, here);
         if contended and l.counts <> 'told_only' then
             -- All the room that a limit has is shared out, not only the part that was asked for.
-            share := sync.fair_share(l, here, binding.partner, p_organization, p_class, now_at);
+            share := sync.fair_share(l, here, binding.partner, p_organization, p_class, held.now_at);
             fair := least(fair, share.calls);
             ahead := greatest(ahead, share.ahead);
         end if;
         if l.counts = 'fixed_window' then
-            expires_at := least(expires_at, (sync.fixed_window(l, now_at)).ends_at - l.jitter);
+            expires_at := least(expires_at, (sync.fixed_window(l, held.now_at)).ends_at - l.jitter);
         end if;
         leased := leased or l.counts = 'in_flight';
     end loop;
@@ -262,8 +304,7 @@ create function sync.acquire(p_partner text, p_organization text, p_class text, 
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
     binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
-    all_buckets bigint[] := binding.buckets || p_finished_buckets;
-    bucket record;
+    held sync.held_buckets;
     stop record;
     queue record;
     room record;
@@ -273,11 +314,10 @@ begin
         raise exception 'acquire needs read committed and a count of at least 1' using errcode = 'invalid_parameter_value';
     end if;
     perform set_config('synchronous_commit', 'on', true);
-    select max(b.last_at) as last_at, min(b.first_expiry_at) as first_expiry_at into bucket
-    from (select * from sync.rate_bucket where id = any (all_buckets) order by id for update) b;
-    granted_at := greatest(sync.limiter_now(), bucket.last_at);
-    if p_finished is not null or bucket.first_expiry_at <= granted_at then
-        perform sync.close_grants(all_buckets, p_finished, bucket.first_expiry_at <= granted_at, granted_at);
+    held := sync.hold_buckets(binding.buckets || p_finished_buckets, p_finished);
+    granted_at := held.now_at;
+    if held.narrowed then
+        perform sync.raise_learned(held);
     end if;
     stop := sync.stop_of(p_partner, p_organization, granted_at);
     select count(*) > 0 as known, coalesce(bool_or(d.wanted > 0 and d.expires_at > acquire.granted_at
@@ -286,14 +326,18 @@ begin
     if queue.others then
         perform sync.join_queue(p_partner, p_organization, p_class, p_count, binding.buckets, granted_at);
     end if;
-    room := sync.room_of(binding, p_count, p_organization, p_class, queue.others, granted_at,
-        granted_at + sync.seconds(p_hold_seconds));
+    room := sync.room_of(held, binding, p_count, p_organization, p_class, queue.others, granted_at + sync.seconds(p_hold_seconds));
     expires_at := room.expires_at;
     calls := case when stop.until_at > granted_at then 0 else greatest(0, least(room.room, stop.most_calls)) end;
-    if calls > 0 then
-        grant_id := nextval('sync.rate_grant');
-        perform sync.write_grant(binding, grant_id, calls, granted_at, expires_at,
+    if calls > 0 or p_finished is not null then
+        grant_id := case when calls > 0 then nextval('sync.rate_grant') end;
+        perform sync.write_grant(held, binding, grant_id, calls, expires_at,
             case when room.leased then granted_at + sync.seconds(p_lease_seconds) end);
+        perform sync.prune(held, calls);
+    end if;
+    if held.narrowed then
+        update sync.rate_limit l set left_calls = left_calls - calls
+        from unnest(binding.limits) b where l.id = b.id and left_until_at > granted_at;
     end if;
     if calls < p_count then
         reason := coalesce(stop.reason, case when room.told then 'paused' else 'limit' end);
@@ -317,13 +361,9 @@ end $$;
 create function sync.finish_grant(p_grant bigint, p_buckets bigint[]) returns void
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
 declare
-    bucket record;
-    now_at timestamptz;
+    none sync.rate_binding := (null, null, '{}', '{}', '{}');
 begin
-    select max(b.last_at) as last_at, min(b.first_expiry_at) as first_expiry_at into bucket
-    from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
-    now_at := greatest(sync.limiter_now(), bucket.last_at);
-    perform sync.close_grants(p_buckets, p_grant, bucket.first_expiry_at <= now_at, now_at);
+    perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant), none, null, 0, '-infinity', null);
 end $$;
 
 -- The partner said stop (rule 8). Never longer than an hour, never shortened. No scope named: the organization first, and
