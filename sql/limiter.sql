@@ -11,3 +11,13 @@ select sync.finish_grant(%(grant_id)s, %(buckets)s::bigint[])
 -- name: pause
 -- The partner asked us to stop until a time; returns what is paused, and until when.
 select scope, until_at from sync.pause(%(partner)s, %(organization)s, %(until_at)s, %(scope)s)
+
+-- name: refused
+-- A call was answered with 429: what is paused, and until when; the limits learn from it.
+select scope, until_at
+from sync.refused(%(partner)s, %(organization)s, %(until_at)s, %(scope)s, %(limits)s, %(jitter_seconds)s, %(granted_at)s,
+    %(unsent)s)
+
+-- name: told
+-- What the partner says is left, and its policy, for some of the limits.
+select sync.told(%(partner)s, %(organization)s, %(limits)s, %(jitter_seconds)s, %(told)s::jsonb)

@@ -15,8 +15,9 @@ create table sync.rate_bucket (
     logged bigint not null default 0,
     -- No open grant expires before.
     first_expiry_at timestamptz not null default 'infinity',
-    -- Some limit on it is smaller than the file says, for now.
+    -- Some limit on it is smaller than the file says, for now; some limit on it counts calls in flight.
     narrowed boolean not null default false,
+    leased boolean not null default false,
     unique (partner, scope, owner)
 ) with (fillfactor = 50);
 
@@ -78,10 +79,11 @@ create table sync.rate_limit (
     -- What is left by the partner's own count, until it starts again.
     left_calls bigint,
     left_until_at timestamptz,
-    -- What a 429 has taught: so many calls in `per`, raised again from hold_until_at on.
+    -- What a 429 has taught: so many calls in `per`, raised again from hold_until_at on, each time after as long a hold.
     learned double precision,
     learned_at timestamptz not null default '-infinity',
-    hold interval,
+    raised_at timestamptz not null default '-infinity',
+    hold interval not null default '0',
     hold_until_at timestamptz,
     unique nulls not distinct (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
 ) with (fillfactor = 50);
@@ -198,6 +200,8 @@ begin
     select coalesce(array_agg(distinct bucket_id), '{}'),
         coalesce(array_agg(distinct bucket_id) filter (where counts not in ('in_flight', 'told_only')), '{}')
     into binding.buckets, binding.counted from unnest(binding.limits);
+    update sync.rate_bucket b set leased = true
+    from unnest(binding.limits) w where b.id = w.bucket_id and w.counts = 'in_flight' and not b.leased;
     insert into sync.rate_binding select (binding).* on conflict do nothing;
     return binding;
 end $$;

@@ -156,10 +156,11 @@ create function sync.hold_buckets(p_buckets bigint[], p_finished bigint) returns
 declare
     held sync.held_buckets;
     first_expiry_at timestamptz;
+    leased boolean;
 begin
     select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), bool_or(b.narrowed),
-        greatest(sync.limiter_now(), max(b.last_at)), min(b.first_expiry_at)
-    into held.ids, held.granted, held.logged, held.narrowed, held.now_at, first_expiry_at
+        greatest(sync.limiter_now(), max(b.last_at)), min(b.first_expiry_at), bool_or(b.leased)
+    into held.ids, held.granted, held.logged, held.narrowed, held.now_at, first_expiry_at, leased
     from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
     if first_expiry_at <= held.now_at then
         perform sync.close_expired(held.ids, held.now_at);
@@ -174,7 +175,9 @@ begin
             returning bucket_id, calls
         )
         select array_agg(bucket_id), max(calls) into held.closed, held.calls_closed from moved;
-        delete from sync.rate_lease where bucket_id = any (held.ids) and grant_id = p_finished;
+    end if;
+    if leased then
+        delete from sync.rate_lease where bucket_id = any (held.ids) and (grant_id = p_finished or expires_at <= held.now_at);
     end if;
     return held;
 end $$;
@@ -231,7 +234,8 @@ create function sync.raise_learned(held sync.held_buckets) returns void
 begin
     update sync.rate_limit
     set learned = (select r from (values (case when cost is null then greatest(learned + 1, floor(learned * 1.25))
-            else learned * 1.25 end)) v (r) where r < requests), hold_until_at = held.now_at + hold
+            else learned * 1.25 end)) v (r) where r < requests),
+        raised_at = held.now_at, hold_until_at = held.now_at + hold
     where bucket_id = any (held.ids) and learned is not null and hold_until_at <= held.now_at;
     update sync.rate_bucket b set narrowed = exists (
         select from sync.rate_limit l where l.bucket_id = b.id
@@ -300,8 +304,10 @@ create function sync.acquire(p_partner text, p_organization text, p_class text, 
     p_finished bigint default null, p_finished_buckets bigint[] default null)
     returns table (grant_id bigint, calls bigint, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
         reason text, buckets bigint[], rooms bigint[])
-    -- Plans are kept by the session: one made while the tables are small must not scan them when they are large.
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+    -- Plans are kept by the session: one made while the tables are small must not scan them when they are large, and
+    -- planning anew for each array of buckets costs five times what the statements do.
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
     binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
     held sync.held_buckets;
@@ -336,8 +342,8 @@ begin
         perform sync.prune(held, calls);
     end if;
     if held.narrowed then
-        update sync.rate_limit l set left_calls = left_calls - calls
-        from unnest(binding.limits) b where l.id = b.id and left_until_at > granted_at;
+        update sync.rate_limit l set left_calls = l.left_calls - acquire.calls
+        from unnest(binding.limits) b where l.id = b.id and l.left_until_at > acquire.granted_at;
     end if;
     if calls < p_count then
         reason := coalesce(stop.reason, case when room.told then 'paused' else 'limit' end);
@@ -359,7 +365,8 @@ end $$;
 
 -- All calls of a grant that will ever leave have left, and those in flight are back: from now on it is counted from now.
 create function sync.finish_grant(p_grant bigint, p_buckets bigint[]) returns void
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set enable_seqscan = off as $$
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
     none sync.rate_binding := (null, null, '{}', '{}', '{}');
 begin
@@ -397,5 +404,120 @@ begin
     return next;
 end $$;
 
+-- How many calls a limit counts now, in calls for each `per`.
+create function sync.calls_counted(l sync.limit_spec, granted bigint, now_at timestamptz) returns double precision
+    language plpgsql stable as $$
+declare
+    span interval := greatest(l.per, l.tolerance);
+begin
+    if l.counts = 'in_flight' then
+        return (select coalesce(sum(e.calls), 0) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at);
+    elsif l.counts = 'fixed_window' then
+        return granted - sync.logged_before(l.bucket_id, (sync.fixed_window(l, now_at)).starts_at);
+    end if;
+    return (granted - sync.logged_by(l.bucket_id, now_at - span)) * extract(epoch from l.per) / extract(epoch from span);
+end $$;
+
+-- A 429 says that fewer calls fit than the file allows: somebody else uses the partner's quota, or the file is wrong. The
+-- fullest limit of the scopes that were meant holds a little less than what was in its window, for five minutes or 500
+-- calls, whichever is longer, and twice as long as before when a raise has met the 429. One 429 takes away about half
+-- at most, so that a stray one does not stop us. p_granted_at: of the refused call; calls granted before the last lesson
+-- teach nothing new. p_unsent: how many calls of its grant did not get through.
+create function sync.learn(binding sync.rate_binding, p_scopes text[], p_granted_at timestamptz, p_unsent integer) returns void
+    language plpgsql volatile as $$
+declare
+    held sync.held_buckets := sync.hold_buckets(binding.buckets, null);
+    l sync.limit_spec;
+    fullest sync.limit_spec;
+    used double precision;
+    counted double precision;
+begin
+    if exists (select from sync.rate_limit e join unnest(binding.limits) b on b.id = e.id where e.learned_at >= p_granted_at) then
+        return;
+    end if;
+    foreach l in array binding.limits loop
+        continue when l.counts = 'told_only' or l.scope <> all (p_scopes);
+        l := sync.narrowed(l, held.now_at);
+        used := greatest(0, sync.calls_counted(l, (held.granted)[array_position(held.ids, l.bucket_id)], held.now_at) - p_unsent);
+        if counted is null or used / l.requests > counted / fullest.requests then
+            fullest := l;
+            counted := used;
+        end if;
+    end loop;
+    update sync.rate_limit e
+    set learned = case when e.cost is null then greatest(1, floor(v.learned)) else v.learned end,
+        learned_at = held.now_at,
+        hold = least(interval '4 hours', case when e.raised_at > e.learned_at and e.raised_at + 4 * e.hold > held.now_at
+            then 2 * e.hold else greatest(e.hold, interval '5 minutes', 500 / v.learned * e.per) end),
+        -- The partner's token bucket is empty, whatever ours says.
+        level_full_at = coalesce(held.now_at + e.tolerance, e.level_full_at), level_cost = e.cost, level_at = held.now_at,
+        level_total = (held.logged)[array_position(held.ids, e.bucket_id)]
+    from (select greatest(0.45 * most, least(0.9 * counted, case when fullest.cost is null then 0.9 else 0.7 end * most)) as learned
+          from (select least(requests, learned, case when told_until_at > held.now_at then told_requests end)::double precision as most
+                from sync.rate_limit where id = fullest.id) p) v
+    where e.id = fullest.id;
+    update sync.rate_limit set hold_until_at = learned_at + hold where id = fullest.id;
+    update sync.rate_bucket set narrowed = true where id = fullest.bucket_id;
+end $$;
+
+-- A call of this grant was answered with 429: everybody stops (sync.pause), and the limits learn.
+create function sync.refused(p_partner text, p_organization text, p_until_at timestamptz, p_scope text, p_limits text,
+    p_jitter_seconds double precision, p_granted_at timestamptz, p_unsent integer)
+    returns table (scope text, until_at timestamptz)
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
+    meant text[];
+begin
+    select s.scope, s.until_at into refused.scope, refused.until_at
+    from sync.pause(p_partner, p_organization, p_until_at, p_scope) s;
+    meant := case when refused.scope = 'vendor' then array ['vendor', 'endpoint']
+        when p_scope is not null then array [p_scope] else array ['vendor', 'organization', 'office', 'endpoint'] end;
+    if not exists (select from unnest(binding.limits) l where l.scope = any (meant) and l.counts <> 'told_only') then
+        meant := array ['vendor', 'organization', 'office', 'endpoint'];
+    end if;
+    perform sync.learn(binding, meant, p_granted_at, p_unsent);
+    return next;
+end $$;
+
+-- What the partner's RateLimit fields say: [{"limit": its place in p_limits, from 1, "requests", "left", "until_at"}]. A
+-- policy smaller than the file holds for ten minutes or its window, an hour at most, unless it is told again; what is left
+-- holds until the partner counts anew, an hour at most. Calls that others hold and may still make are taken off.
+create function sync.told(p_partner text, p_organization text, p_limits text, p_jitter_seconds double precision, p_told jsonb)
+    returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
+    held sync.held_buckets := sync.hold_buckets(binding.buckets, null);
+    latest timestamptz := held.now_at + interval '1 hour';
+    t record;
+begin
+    perform set_config('synchronous_commit', 'on', true);
+    for t in select * from jsonb_to_recordset(p_told) as t ("limit" integer, requests integer, "left" bigint, until_at timestamptz) loop
+        update sync.rate_limit e
+        set told_requests = case when t.requests < e.requests then greatest(1, t.requests) end,
+            told_until_at = case when t.requests < e.requests
+                then least(latest, held.now_at + greatest(interval '10 minutes', e.per)) end
+        where e.id = ((binding.limits)[t."limit"]).id and t.requests is not null;
+        -- Told again about the same window, the smaller figure counts: answers do not arrive in the order of the calls.
+        update sync.rate_limit e
+        set left_calls = least(
+                greatest(0, t."left" - (select coalesce(sum(o.calls), 0) from sync.rate_open o where o.bucket_id = e.bucket_id)),
+                case when e.left_until_at > held.now_at and abs(extract(epoch from e.left_until_at - least(t.until_at, latest))) <= 2
+                    then e.left_calls end),
+            left_until_at = least(t.until_at, latest)
+        where e.id = ((binding.limits)[t."limit"]).id and t."left" is not null and t.until_at > held.now_at;
+    end loop;
+    update sync.rate_bucket set narrowed = true where id = any (held.ids);
+end $$;
+
+-- Who waits for the limits of a partner, since when, until when (null: until somebody lets it go) and why.
+create view sync.waiting as
+select partner, organization, call_class, since_at as since, nullif(returns_at, 'infinity') as opens_at, reason
+from sync.rate_demand where wanted > 0 and expires_at > sync.limiter_now();
+
 revoke execute on all functions in schema sync from public;
-grant execute on function sync.acquire, sync.finish_grant, sync.pause to sync_extract, sync_push, sync_onboarding;
+grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told
+    to sync_extract, sync_push, sync_onboarding;
+grant select on sync.waiting to sync_run, sync_reader;
+grant execute on function sync.limiter_now to sync_run, sync_reader;

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.server import database
 from partner_sync.database import connect
-from partner_sync.limiter import acquire
+from partner_sync.limiter import acquire, renew
 from partner_sync.limits import Limit, Limits
 
 SECONDS = 4.0
@@ -21,13 +21,13 @@ LIMITS = Limits(
 
 def client(url: str, organization: str, count: int) -> int:
     """Take grants for a while; returns how many calls were granted."""
-    granted = 0
     with connect(url) as conn:
+        facts = {"partner": "bench", "organization": organization, "limits": LIMITS, "call_class": "request"}
+        grant = acquire(conn, **facts, count=count)  # type: ignore[arg-type]  # a dict of any facts
+        granted = 0
         ends_at = time.monotonic() + SECONDS
-        grant = None
         while time.monotonic() < ends_at:
-            facts = {"partner": "bench", "organization": organization, "limits": LIMITS, "call_class": "request"}
-            grant = acquire(conn, **facts, count=count, finished=grant)  # type: ignore[arg-type]
+            grant = renew(conn, grant, count=count, endpoint=None)
             granted += grant.count
     return granted
 
