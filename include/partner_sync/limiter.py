@@ -187,7 +187,7 @@ def _narrower(grant: Grant, quotas: Sequence[Quota]) -> list[dict[str, object]]:
     for quota in sorted(quotas, key=lambda quota: math.inf if quota.remaining is None else quota.remaining):
         place = binding.place_of(quota)
         fact: dict[str, object] = {"limit": place + 1}
-        if quota.remaining is not None and quota.remaining < grant.left[place]:
+        if quota.remaining is not None and (quota.remaining < 1 or quota.remaining < grant.left[place]):
             seconds = quota.window_seconds or UNNAMED_PAUSE_SECONDS
             until_at = quota.reset_at or datetime.now(UTC) + timedelta(seconds=seconds)
             fact |= {"left": max(0, quota.remaining), "until_at": until_at.isoformat()}
