@@ -62,8 +62,8 @@ class Grant:
     """``count`` calls that may leave until ``expires_at`` (the database's clock); 0 when none fits now.
 
     ``reason``: why it is fewer than was asked for, None when it is not. ``retry_at``: when one more fits; None also
-    when that depends on a person (held). ``usable_until`` is the expiry by this process's monotonic clock, counted from
-    before the question was sent. ``left``: what each of the limits had left after it.
+    when that depends on a person (held). ``asked_at``: this process's monotonic clock before the question was sent.
+    ``left``: what each of the limits had left after it.
     """
 
     count: int
@@ -73,7 +73,7 @@ class Grant:
     reason: Reason | None
     caller: Caller = field(repr=False)
     endpoint: str | None = field(repr=False)
-    usable_until: float = field(repr=False)
+    asked_at: float = field(repr=False)
     grant_id: int | None = field(repr=False)
     buckets: tuple[int, ...] = field(repr=False)
     left: tuple[int, ...] = field(repr=False)
@@ -81,6 +81,11 @@ class Grant:
     @property
     def partner(self) -> str:
         return self.caller.partner
+
+    @property
+    def usable_until(self) -> float:
+        """The expiry by this process's monotonic clock: not later than by the database's."""
+        return self.asked_at + (self.expires_at - self.granted_at).total_seconds()
 
     def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""
@@ -102,6 +107,7 @@ class _Asked:
     endpoint: str | None
     hold_seconds: float
     finished: Grant | None = None
+    left_at: datetime | None = None
 
 
 def acquire(
@@ -123,10 +129,19 @@ def acquire(
     return _ask(conn, caller, _Asked(count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds))
 
 
-def renew(conn: Connection, grant: Grant, *, count: int, endpoint: str | None) -> Grant:
-    """``finish_grant`` and ``acquire`` of the next calls for the same caller, in one transaction."""
-    hold_seconds = grant.caller.limits.grant_ttl_seconds
-    return _ask(conn, grant.caller, _Asked(count=count, endpoint=endpoint, hold_seconds=hold_seconds, finished=grant))
+def renew(conn: Connection, gate: PrepaidGate, *, count: int, endpoint: str | None) -> Grant:
+    """Close a gate and take the next calls for the same caller: ``PrepaidGate.finish`` and ``acquire`` in one
+    transaction (but for what the partner said, which counts first).
+    """
+    grant = gate.settle(conn)
+    asked = _Asked(
+        count=count,
+        endpoint=endpoint,
+        hold_seconds=grant.caller.limits.grant_ttl_seconds,
+        finished=grant,
+        left_at=gate.left_at,
+    )
+    return _ask(conn, grant.caller, asked)
 
 
 def pause(
@@ -144,13 +159,13 @@ def pause(
     return paused_until
 
 
-def finish_grant(conn: Connection, grant: Grant) -> None:
+def finish_grant(conn: Connection, grant: Grant, *, left_at: datetime | None = None) -> None:
     """Say that no call of this grant leaves any more, and that those in flight are back. What did not leave stays
-    counted; but windows now count the grant from this moment on, not from its expiry, so that the next calls may leave
-    earlier.
+    counted; but windows now count the grant from ``left_at`` (the database's clock; None: now), not from its expiry, so
+    that the next calls may leave earlier.
     """
     if grant.grant_id is not None:
-        values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets)}
+        values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets), "left_at": left_at}
         with translated_errors():
             conn.execute(statement("limiter.finish_grant"), values)
 
@@ -209,6 +224,7 @@ def _ask(conn: Connection, caller: Caller, asked: _Asked) -> Grant:
         "lease_seconds": caller.limits.lease_seconds,
         "finished": ended.grant_id if ended else None,
         "finished_buckets": list(ended.buckets) if ended else None,
+        "left_at": asked.left_at,
     }
     started = time.monotonic()
     with translated_errors():
@@ -221,7 +237,7 @@ def _ask(conn: Connection, caller: Caller, asked: _Asked) -> Grant:
         reason=row["reason"],
         caller=caller,
         endpoint=asked.endpoint,
-        usable_until=started + (row["expires_at"] - row["granted_at"]).total_seconds(),
+        asked_at=started,
         grant_id=row["grant_id"],
         buckets=tuple(row["buckets"]),
         left=tuple(room - row["calls"] for room in row["rooms"]),
@@ -310,8 +326,8 @@ class LedgerGate:
 class PrepaidGate:
     """A gate that hands out calls already granted, to several threads, and needs no connection.
 
-    Once the partner said stop nothing more is handed out, and no more than it says is left. ``settle`` closes it and
-    applies what was heard for everybody; ``heard`` and ``quotas`` are that.
+    Once the partner said stop nothing more is handed out, and no more than it says is left. ``finish`` closes it and
+    applies what was ``heard`` for everybody.
     """
 
     def __init__(self, grant: Grant, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -319,6 +335,7 @@ class PrepaidGate:
         self._clock = clock
         self._lock = threading.Lock()
         self._left = grant.count
+        self._taken_at = grant.asked_at
         self._heard: list[Heard] = []
         self._quotas: list[Quota] = []
 
@@ -328,16 +345,18 @@ class PrepaidGate:
             return tuple(self._heard)
 
     @property
-    def quotas(self) -> tuple[Quota, ...]:
-        with self._lock:
-            return tuple(self._quotas)
+    def left_at(self) -> datetime:
+        """When the last call left, by the database's clock, at the latest."""
+        return self._grant.granted_at + timedelta(seconds=self._taken_at - self._grant.asked_at)
 
     def take(self, endpoint: str) -> None:
         """Hand out one call; raises LimitReachedError when all are used, the grant expired or the partner said stop."""
         with self._lock:
-            if self._left < 1 or self._clock() >= self._grant.usable_until:
+            now = self._clock()
+            if self._left < 1 or now >= self._grant.usable_until:
                 raise self._refusal()
             self._left -= 1
+            self._taken_at = now
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         with self._lock:
@@ -356,13 +375,17 @@ class PrepaidGate:
         with self._lock:
             self._left = 0
 
-    def settle(self, conn: Connection) -> None:
+    def settle(self, conn: Connection) -> Grant:
         """No call leaves any more: apply what the partner said, for everybody. The grant is still to be finished."""
         self.close()
         if self.heard:
             apply_heard(conn, self._grant, self.heard, unsent=len(self.heard))
-        if self.quotas:
-            apply_told(conn, self._grant, self.quotas)
+        apply_told(conn, self._grant, self._quotas)
+        return self._grant
+
+    def finish(self, conn: Connection) -> None:
+        """``settle``, and from now on the grant counts from when its last call left."""
+        finish_grant(conn, self.settle(conn), left_at=self.left_at)
 
     def _refusal(self) -> LimitReachedError:
         said = [heard.until_at for heard in self._heard]

@@ -13,6 +13,8 @@ create table sync.rate_bucket (
     -- All calls ever granted, and those of them that stand in the ledger; the others are open.
     granted bigint not null default 0,
     logged bigint not null default 0,
+    -- When the last row of the ledger left.
+    logged_at timestamptz not null default '-infinity',
     -- No open grant expires before.
     first_expiry_at timestamptz not null default 'infinity',
     -- Some limit on it is smaller than the file says, for now; some limit on it counts calls in flight.
@@ -243,13 +245,14 @@ begin
         returning bucket_id, grant_id, calls, leaves_by_at
     ), moved as (
         insert into sync.rate_ledger
-        select g.bucket_id, g.leaves_by_at,
+        select g.bucket_id, greatest(g.leaves_by_at, b.logged_at),
             b.logged + sum(g.calls) over (partition by g.bucket_id order by g.leaves_by_at, g.grant_id), g.calls
         from gone g join sync.rate_bucket b on b.id = g.bucket_id
-        returning bucket_id, calls
+        returning bucket_id, calls, left_at
     )
     update sync.rate_bucket b
     set last_at = now_at, logged = logged + (select coalesce(sum(m.calls), 0) from moved m where m.bucket_id = b.id),
+        logged_at = coalesce((select max(m.left_at) from moved m where m.bucket_id = b.id), logged_at),
         first_expiry_at = coalesce(
             (select min(o.leaves_by_at) from sync.rate_open o where o.bucket_id = b.id and o.leaves_by_at > now_at), 'infinity')
     where b.id = any (p_buckets);

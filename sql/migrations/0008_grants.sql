@@ -145,33 +145,40 @@ begin
 end $$;
 
 -- The buckets that a caller has locked, as they are at now_at. closed: of these, calls_closed calls have moved to the
--- ledger in this transaction.
+-- ledger in this transaction, as left at left_at.
 create type sync.held_buckets as (
-    ids bigint[], granted bigint[], logged bigint[], narrowed boolean, now_at timestamptz, closed bigint[], calls_closed bigint
+    ids bigint[], granted bigint[], logged bigint[], narrowed boolean, now_at timestamptz, closed bigint[], calls_closed bigint,
+    left_at timestamptz
 );
 
--- Locks buckets, always in the same order, and reads the clock after that. p_finished: a grant that ends here.
-create function sync.hold_buckets(p_buckets bigint[], p_finished bigint) returns sync.held_buckets
+-- Locks buckets, always in the same order, and reads the clock after that. p_finished: a grant that ends here, whose last
+-- call left at p_left_at (null: now); in the ledger not before the last row, which is in the order of time.
+create function sync.hold_buckets(p_buckets bigint[], p_finished bigint default null, p_left_at timestamptz default null)
+    returns sync.held_buckets
     language plpgsql volatile as $$
 declare
     held sync.held_buckets;
     first_expiry_at timestamptz;
+    logged_at timestamptz;
     leased boolean;
 begin
     select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), bool_or(b.narrowed),
-        greatest(sync.limiter_now(), max(b.last_at)), min(b.first_expiry_at), bool_or(b.leased)
-    into held.ids, held.granted, held.logged, held.narrowed, held.now_at, first_expiry_at, leased
+        greatest(sync.limiter_now(), max(b.last_at)), min(b.first_expiry_at), max(b.logged_at),
+        bool_or(b.leased)
+    into held.ids, held.granted, held.logged, held.narrowed, held.now_at, first_expiry_at, logged_at, leased
     from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
     if first_expiry_at <= held.now_at then
         perform sync.close_expired(held.ids, held.now_at);
-        held.logged := array(select b.logged from sync.rate_bucket b where b.id = any (held.ids) order by b.id);
+        select array_agg(b.logged order by b.id), max(b.logged_at) into held.logged, logged_at
+        from sync.rate_bucket b where b.id = any (held.ids);
     end if;
     if p_finished is not null then
+        held.left_at := least(held.now_at, greatest(logged_at, coalesce(p_left_at, held.now_at)));
         with gone as (
             delete from sync.rate_open where bucket_id = any (held.ids) and grant_id = p_finished returning bucket_id, calls
         ), moved as (
             insert into sync.rate_ledger
-            select g.bucket_id, held.now_at, (held.logged)[array_position(held.ids, g.bucket_id)] + g.calls, g.calls from gone g
+            select g.bucket_id, held.left_at, (held.logged)[array_position(held.ids, g.bucket_id)] + g.calls, g.calls from gone g
             returning bucket_id, calls
         )
         select array_agg(bucket_id), max(calls) into held.closed, held.calls_closed from moved;
@@ -195,6 +202,7 @@ begin
         granted = granted + case when id = any (binding.buckets) then p_calls else 0 end,
         logged = logged + case when id = any (held.closed) then held.calls_closed else 0 end
             + case when at_once and id = any (binding.counted) then p_calls else 0 end,
+        logged_at = case when at_once and p_calls > 0 then held.now_at else greatest(logged_at, held.left_at) end,
         first_expiry_at = case when at_once then first_expiry_at else least(first_expiry_at, p_expires_at) end
     where id = any (held.ids);
     if p_calls = 0 then
@@ -298,10 +306,11 @@ end $$;
 
 -- Up to p_count calls over all limits that bind them, by the clock read after the locks. p_hold_seconds: for how long after
 -- the grant its calls may leave; p_lease_seconds: after how long a call in flight is given up. Nothing is ever given back:
--- a call that did not leave stays counted. p_finished: an earlier grant that is finished in the same breath.
+-- a call that did not leave stays counted. p_finished: an earlier grant that is finished in the same breath, whose last
+-- call left at p_left_at.
 create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits text,
     p_jitter_seconds double precision, p_hold_seconds double precision, p_lease_seconds double precision,
-    p_finished bigint default null, p_finished_buckets bigint[] default null)
+    p_finished bigint default null, p_finished_buckets bigint[] default null, p_left_at timestamptz default null)
     returns table (grant_id bigint, calls bigint, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
         reason text, buckets bigint[], rooms bigint[])
     -- Plans are kept by the session: one made while the tables are small must not scan them when they are large, and
@@ -320,7 +329,7 @@ begin
         raise exception 'acquire needs read committed and a count of at least 1' using errcode = 'invalid_parameter_value';
     end if;
     perform set_config('synchronous_commit', 'on', true);
-    held := sync.hold_buckets(binding.buckets || p_finished_buckets, p_finished);
+    held := sync.hold_buckets(binding.buckets || p_finished_buckets, p_finished, p_left_at);
     granted_at := held.now_at;
     if held.narrowed then
         perform sync.raise_learned(held);
@@ -363,14 +372,15 @@ begin
     return next;
 end $$;
 
--- All calls of a grant that will ever leave have left, and those in flight are back: from now on it is counted from now.
-create function sync.finish_grant(p_grant bigint, p_buckets bigint[]) returns void
+-- All calls of a grant that will ever leave have left, and those in flight are back: from now on it is counted from when
+-- the last one left (null: now), no longer from its expiry.
+create function sync.finish_grant(p_grant bigint, p_buckets bigint[], p_left_at timestamptz default null) returns void
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
     none sync.rate_binding := (null, null, '{}', '{}', '{}');
 begin
-    perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant), none, null, 0, '-infinity', null);
+    perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant, p_left_at), none, null, 0, '-infinity', null);
 end $$;
 
 -- The partner said stop (rule 8). Never longer than an hour, never shortened. No scope named: the organization first, and
@@ -426,7 +436,7 @@ end $$;
 create function sync.learn(binding sync.rate_binding, p_scopes text[], p_granted_at timestamptz, p_unsent integer) returns void
     language plpgsql volatile as $$
 declare
-    held sync.held_buckets := sync.hold_buckets(binding.buckets, null);
+    held sync.held_buckets := sync.hold_buckets(binding.buckets);
     l sync.limit_spec;
     fullest sync.limit_spec;
     used double precision;
@@ -488,7 +498,7 @@ create function sync.told(p_partner text, p_organization text, p_limits text, p_
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
-    held sync.held_buckets := sync.hold_buckets(binding.buckets, null);
+    held sync.held_buckets := sync.hold_buckets(binding.buckets);
     latest timestamptz := held.now_at + interval '1 hour';
     t record;
 begin

@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.server import database
 from partner_sync.database import connect
-from partner_sync.limiter import acquire, renew
+from partner_sync.limiter import PrepaidGate, acquire, renew
 from partner_sync.limits import Limit, Limits
 
 SECONDS = 4.0
@@ -27,7 +27,7 @@ def client(url: str, organization: str, count: int) -> int:
         granted = 0
         ends_at = time.monotonic() + SECONDS
         while time.monotonic() < ends_at:
-            grant = renew(conn, grant, count=count, endpoint=None)
+            grant = renew(conn, PrepaidGate(grant), count=count, endpoint=None)
             granted += grant.count
     return granted
 

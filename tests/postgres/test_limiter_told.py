@@ -137,8 +137,7 @@ def test_a_prepaid_gate_hands_out_no_more_than_is_left_and_tells_everybody_when_
     gate.told([Quota(window_seconds=60, remaining=0, reset_at=after(30))])
     with pytest.raises(Exception, match="paused"):
         gate.take("PUT /v1/visits/{key}")
-    finish_grant(ledger.conn, grant)
-    gate.settle(ledger.conn)
+    gate.finish(ledger.conn)
     assert ledger.ask(lasting, at=after(1)).retry_at == after(30)
 
 
