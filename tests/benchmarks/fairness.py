@@ -46,8 +46,9 @@ def service_of_many() -> float:
             tick(bench, base_url, run_key=f"tick-{started}")
             time.sleep(max(0.0, min(started + 60, ends_at) - time.monotonic()))
         rows = admin.execute(
-            "select count(r.id) as served from sync.link l left join sync.push_result r on r.organization = l.organization"
-            " and r.outcome = 'accepted' and r.at > %s where l.organization like 'corp-%%' group by l.organization",
+            "select count(r.id) as served from sync.link l"
+            " left join sync.push_result r on r.organization = l.organization and r.outcome = 'accepted' and r.at > %s"
+            " where l.organization like 'corp-%%' group by l.organization",
             (began_at,),
         ).fetchall()
     return jain([row["served"] for row in rows])
@@ -85,9 +86,7 @@ def _planners_push(bench: Bench, base_url: str, *, run_key: str) -> float:
     work, started = WeekWork(partner=bench.partner, run=run, week=WEEK), time.monotonic()
     organizations: Sequence[str] = [PLANNER]
     while organizations:
-        waiting = push_organizations(
-            doors_of(bench, base_url), work, organizations=organizations, patience=patience()
-        )
+        waiting = push_organizations(doors_of(bench, base_url), work, organizations=organizations, patience=patience())
         organizations = waiting.organizations if waiting else ()
         if waiting:
             time.sleep(max(0.0, (waiting.retry_at - datetime.now(UTC)).total_seconds()))

@@ -13,7 +13,7 @@ from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, finish_grant, pause
+from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire
 from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 
@@ -27,7 +27,6 @@ class _Open:
     endpoint: str
     office: str | None
     out: int
-    applied: int = 0
 
 
 @dataclass(eq=False)
@@ -104,13 +103,12 @@ class Turnstile:
         """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
-        for each in opened:
-            if each.out <= 0:
-                each.gate.close()
-            self._pause(each)
-            if each.out <= 0:
-                with self._connection_lock:
-                    finish_grant(self._conn, each.grant)
+        with self._connection_lock:
+            for each in opened:
+                if each.out <= 0:
+                    each.gate.finish(self._conn)
+                else:
+                    each.gate.apply(self._conn)
         self._report()
         return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
 
@@ -150,6 +148,8 @@ class Turnstile:
             self._here.gate.heed(status=status, scope=scope, retry_at=retry_at)
 
     def told(self, quotas: Sequence[Quota]) -> None:
+        if any(quota.remaining == 0 for quota in quotas):
+            self._told_to_stop.set()
         if self._here.gate is not None:
             self._here.gate.told(quotas)
 
@@ -176,14 +176,6 @@ class Turnstile:
         self._here.own.append(opened)
         self._here.gate = opened.gate
         opened.gate.take(endpoint)
-
-    def _pause(self, opened: _Open) -> None:
-        heard = opened.gate.heard
-        for each in heard[opened.applied :]:
-            facts = {"partner": self._partner, "organization": self._organization}
-            with self._connection_lock:
-                pause(self._conn, **facts, until_at=each.until_at, scope=each.scope)
-        opened.applied = len(heard)
 
     def _open(self, grant: Grant, endpoint: str, *, office: str | None) -> _Open:
         opened = _Open(grant, PrepaidGate(grant), endpoint, office, out=grant.count)
