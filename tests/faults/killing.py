@@ -16,7 +16,6 @@ from faults.sender import Sending, started
 from faults.verdict import Verdict, is_quiet, judged
 from judge.running import asked, running
 
-SLUG = "judge"
 QUIET_SECONDS = 90.0
 
 
@@ -51,12 +50,13 @@ class Scene:
     def __init__(self, place: Place, *, partner: str, proxy: str, week: ReleasedWeek, line: Line) -> None:
         self.place, self.address, self.week, self.line = place, partner, week, line
         self.chance = random.Random(line.seed)
+        self._slug = week.partners[0]
         self.kills = 0
         self.met_open_claims = 0
         self._sending = Sending(
             push_url=place.url("push"),
             base_url=proxy,
-            partner=partner_of(SLUG, style=line.style),
+            partner=partner_of(self._slug, style=line.style),
             organization=week.organization,
         )
         self._sender: BaseProcess = started(self._sending)
@@ -75,7 +75,7 @@ class Scene:
     def wait_until_quiet(self) -> None:
         """Raises AssertionError when the sender has ended by itself, or it never gets quiet."""
         ends_at = time.monotonic() + QUIET_SECONDS
-        while not is_quiet(self.place, SLUG):
+        while not is_quiet(self.place, self._slug):
             assert self._sender.is_alive(), f"the sender ended by itself with status {self._sender.exitcode}"
             assert time.monotonic() < ends_at, "it never gets quiet"
             time.sleep(0.3)
@@ -95,9 +95,13 @@ class Scene:
             return int(admin.execute(query).fetchall()[0]["n"])
 
 
-def played(place: Place, line: Line, disturb: Disturb, *, visits: int, edits_a_second: float) -> Told:
-    """Send ``visits`` while ``disturb`` does its worst and the product edits; judge when it is quiet again."""
-    week = ReleasedWeek(number=1, partners=(SLUG,), visits=visits)
+def played(place: Place, line: Line, disturb: Disturb, *, visits: int, edits_a_second: float, number: int = 1) -> Told:
+    """Send ``visits`` while ``disturb`` does its worst and the product edits; judge when it is quiet again.
+
+    ``number``: which organization and partner, for several plays in one database.
+    """
+    slug = f"judge_{number}"
+    week = ReleasedWeek(number=number, partners=(slug,), visits=visits)
     week.make(place)
     started_at = time.monotonic()
     with ExitStack() as stack:
@@ -113,7 +117,7 @@ def played(place: Place, line: Line, disturb: Disturb, *, visits: int, edits_a_s
         editor.kill()
         editor.join()
         scene.wait_until_quiet()
-        verdict = judged(place, SLUG, organizations=[week.organization], address=partner)
+        verdict = judged(place, slug, organizations=[week.organization], address=partner)
         counts = asked(proxy, "/proxy/counts")
         return Told(verdict, scene.kills, scene.met_open_claims, time.monotonic() - started_at, counts)
 

@@ -12,6 +12,7 @@ WIDE_LIMIT = {"scope": "organization", "requests": 1_000_000, "per_seconds": 60}
 
 _MAP: dict[str, Any] = {
     "external_id": "visit_id",
+    "office": "office_key",
     "patient": "patient_key",
     "status": "status",
     "start_at": {"from": "start_at", "convert": "datetime"},
