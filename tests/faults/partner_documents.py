@@ -46,10 +46,9 @@ PUSHES: dict[str, dict[str, Any]] = {
 }
 
 
-def partner_of(slug: str, *, style: str = "named", **changes: Any) -> Partner:
-    """A partner of that style without any limit that would be felt; ``changes`` are top-level keys of its file."""
+def document_of(*, style: str = "named", **changes: Any) -> dict[str, Any]:
+    """A partner file of that style, without any limit that would be felt; ``changes`` are its top-level keys."""
     document: dict[str, Any] = {
-        "slug": slug,
         "name": {"ja": "審判", "en": "Judge"},
         "owner": {"team": "integration"},
         "kind": "rest_json",
@@ -59,4 +58,9 @@ def partner_of(slug: str, *, style: str = "named", **changes: Any) -> Partner:
         "concurrency": 4,
         "push": {**PUSHES[style], "map": _MAP, "max_attempts": 50},
     }
-    return Partner.model_validate(document | changes)
+    return document | changes
+
+
+def partner_of(slug: str, *, style: str = "named", **changes: Any) -> Partner:
+    """The same as a model."""
+    return Partner.model_validate({"slug": slug} | document_of(style=style, **changes))

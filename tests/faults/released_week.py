@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -13,9 +13,10 @@ from partner_sync.database import Connection, connect
 from partner_sync.delivery.release import release_week
 from partner_sync.links import Link
 from partner_sync.onboarding import add_link, add_organization
-from partner_sync.weeks import Week
+from partner_sync.weeks import TOKYO, Week
 
-WEEK = Week(date(2026, 11, 23))
+#: Over a year's end; nothing here depends on today.
+WEEK = Week(date(2026, 12, 28))
 _SLOTS = 7 * 24 * 4
 
 
@@ -40,6 +41,7 @@ class ReleasedWeek:
     number: int
     partners: tuple[str, ...]
     visits: int
+    week: Week = WEEK
 
     @property
     def organization(self) -> str:
@@ -59,7 +61,7 @@ class ReleasedWeek:
     def row(self, visit_id: str, *, revision: int, status: str = "planned") -> dict[str, Any]:
         """A visit as the product writes it; its note says which revision it is."""
         slot = int(visit_id.rpartition("v")[2]) % _SLOTS
-        start = datetime(2026, 11, 22, 15, tzinfo=UTC) + timedelta(minutes=15 * slot)
+        start = datetime.combine(self.week.monday, time(), TOKYO) + timedelta(minutes=15 * slot)
         return {
             "visit_id": visit_id,
             "revision": revision,
@@ -74,13 +76,17 @@ class ReleasedWeek:
 
     def make(self, place: Place) -> None:
         """Organization, links, people, visits, a finalized and released week."""
+        self.plan(place)
+        self.release(place, run_key="first")
+
+    def plan(self, place: Place) -> None:
+        """Everything but the release."""
         self._introduce(place)
         with place.connect("product") as product:
             for part in _parts(self.visit_ids(), 500):
                 apply(product, visits=[self.row(visit_id, revision=1) for visit_id in part])
-            state = {"office_id": self.office, "week": WEEK.monday.isoformat(), "organization": self.organization}
+            state = {"office_id": self.office, "week": self.week.monday.isoformat(), "organization": self.organization}
             apply(product, weeks=[state | {"state": "finalized", "changed_by": "planner-1"}])
-        self.release(place, run_key="first")
 
     def release(self, place: Place, *, run_key: str, resend: bool = False) -> None:
         with place.connect("release") as release:
@@ -89,7 +95,7 @@ class ReleasedWeek:
                     release,
                     partner=partner,
                     organizations=[self.organization],
-                    week=WEEK,
+                    week=self.week,
                     mode="resend" if resend else "changes",
                     requested_by="planner-1",
                     run_key=run_key,

@@ -1,6 +1,7 @@
 """A partner that judges its limits by what arrives: ``python -m judge.counting_partner --limits '[{...}]'``.
 
-It takes any visit. A call arrives after a random way of up to ``--jitter-seconds``, is counted exactly
+It takes any visit; ``judge.visit_partner --limits`` keeps them too. A call arrives after a random way of up to
+``--jitter-seconds``, is counted exactly
 (``judge.allowances``), and is answered 429 when one limit does not allow it. The bearer token names the organization.
 ``--says``: ``fields`` (RateLimit fields with every answer, and Retry-After), ``retry_after``, or ``nothing``.
 """
@@ -14,10 +15,10 @@ import math
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from judge.allowances import Allowance, Allowed, allowance, allowed_of
-from judge.wire import Message, Reply, serve, serve_connection
+from judge.wire import Handler, Message, Reply, serve, serve_connection
 
 SAYS = ("fields", "retry_after", "nothing")
 
@@ -33,15 +34,15 @@ class Arrival:
 
 
 class CountingPartner:
-    """Every arrival is kept; ``GET /judge/arrivals`` lists them."""
+    """Stands before ``work`` and keeps every arrival; ``GET /judge/arrivals`` lists them."""
 
     def __init__(
-        self, limits: list[Allowed], *, says: str, jitter_seconds: float, work_seconds: float, seed: int
+        self, limits: list[Allowed], work: Handler, *, says: str = "retry_after", jitter_seconds: float = 0.0, seed: int
     ) -> None:
         self._limits = limits
+        self._work = work
         self._says = says
         self._jitter_seconds = jitter_seconds
-        self._work_seconds = work_seconds
         self._random = random.Random(seed)
         self._states: dict[tuple[int, str], Allowance] = {}
         self._running = 0
@@ -50,6 +51,8 @@ class CountingPartner:
     async def handle(self, request: Message) -> Reply:
         if request.path == "/judge/arrivals":
             return Reply(body=[[one.at, one.organization, one.allowed, one.in_flight] for one in self.arrivals])
+        if request.path.startswith("/judge/"):
+            return await self._work(request)
         await asyncio.sleep(self._random.uniform(0, self._jitter_seconds))
         at = time.time()
         organization = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -61,15 +64,12 @@ class CountingPartner:
         for _, state in binding:
             state.count(at)
         fields = self._fields(binding, at)
-        await self._work([state for _, state in binding])
-        return Reply(200, {"ref": request.path.rpartition("/")[2]}, fields)
-
-    async def _work(self, states: list[Allowance]) -> None:
         self._running += 1
-        await asyncio.sleep(self._random.uniform(0.5, 1.5) * self._work_seconds)
+        reply = await self._work(request)
         self._running -= 1
-        for state in states:
+        for _, state in binding:
             state.ended()
+        return replace(reply, headers=fields)
 
     def _binding(self, request: Message, organization: str) -> Iterator[tuple[Allowed, Allowance]]:
         endpoint = f"{request.method} {request.path.rpartition('/')[0]}/{{key}}"
@@ -97,6 +97,17 @@ class CountingPartner:
         return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(quotas)}
 
 
+def any_visit(work_seconds: float, *, seed: int) -> Handler:
+    """Takes whatever comes, after a while."""
+    chance = random.Random(seed)
+
+    async def work(request: Message) -> Reply:
+        await asyncio.sleep(chance.uniform(0.5, 1.5) * work_seconds)
+        return Reply(200, {"ref": request.path.rpartition("/")[2]})
+
+    return work
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--limits", required=True, help="a JSON list of judge.allowances.Allowed")
@@ -107,9 +118,9 @@ def main() -> None:
     chosen = parser.parse_args()
     partner = CountingPartner(
         [allowed_of(document) for document in json.loads(chosen.limits)],
+        any_visit(chosen.work_seconds, seed=chosen.seed),
         says=chosen.says,
         jitter_seconds=chosen.jitter_seconds,
-        work_seconds=chosen.work_seconds,
         seed=chosen.seed,
     )
     asyncio.run(serve(lambda reader, writer: serve_connection(reader, writer, partner.handle)))

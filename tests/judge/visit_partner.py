@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any
 
+from judge.allowances import allowed_of
+from judge.counting_partner import CountingPartner
 from judge.wire import Message, Reply, serve, serve_connection
 
 STYLES = ("keyed", "read_back", "named")
@@ -143,8 +146,11 @@ def main() -> None:
     parser.add_argument("--style", choices=STYLES, required=True)
     parser.add_argument("--work-seconds", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limits", default="[]", help="as judge.counting_partner takes them")
     chosen = parser.parse_args()
-    partner = VisitPartner(chosen.style, work_seconds=chosen.work_seconds, seed=chosen.seed)
+    visits = VisitPartner(chosen.style, work_seconds=chosen.work_seconds, seed=chosen.seed)
+    limits = [allowed_of(document) for document in json.loads(chosen.limits)]
+    partner = CountingPartner(limits, visits.handle, seed=chosen.seed)
     asyncio.run(serve(lambda reader, writer: serve_connection(reader, writer, partner.handle)))
 
 
