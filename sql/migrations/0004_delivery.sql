@@ -124,10 +124,27 @@ where r.present
       select from sync.push_result later
       where later.visit_id = r.visit_id and later.partner = r.partner and later.id > r.id and later.present is not null);
 
--- The definition of what is to be delivered (design, 4). The first branch is the visit as it stands, in its own week;
--- the second takes it back from a released week that it has left (rule 6). A reopened week holds both.
-create view sync.pending as
-select i.*
+-- One item anew: a person asks again for what was rejected or given up, or a repair for what the partner lost.
+create table sync.requeue (
+    partner sync.code not null,
+    visit_id text not null,
+    week sync.week not null,
+    reason text not null,
+    requested_by text not null,
+    run_key text not null,
+    at timestamptz not null default clock_timestamp(),
+    primary key (partner, visit_id, week, run_key)
+);
+
+-- Every item that the released, finalized weeks come to now, delivered or not. The first branch is the visit as it stands,
+-- in its own week; the second takes it back from a released week that it has left (rule 6). A reopened week holds both.
+-- The generation grows with each resend of the week and each requeue of the visit in it, so no two are ever the same.
+create view sync.item as
+select i.partner, i.visit_id, i.week, i.action, i.version,
+    i.generation + (
+        select count(*) from sync.requeue q
+        where (q.partner, q.visit_id, q.week) = (i.partner, i.visit_id, i.week))::integer as generation,
+    i.organization, i.office_id
 from (
     select l.partner, h.visit_id, h.week, case when h.cancelled then 'withdraw' else 'put' end as action,
         h.version, r.generation, h.organization, h.office_id
@@ -147,15 +164,23 @@ from (
     join sync.link l on l.partner = held.partner and l.organization = h.organization
     where l.enabled and 'schedule' = any (l.directions)
 ) i
-where exists (select from schedule.week_finalized f where f.office_id = i.office_id and f.week = i.week)
-  and not exists (
-      select from sync.push_result done
-      where done.final
-        and (done.partner, done.visit_id, done.week, done.action, done.version, done.generation)
-            = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation));
+where exists (select from schedule.week_finalized f where f.office_id = i.office_id and f.week = i.week);
 
+-- The definition of what is to be delivered (design, 4): items without a final result.
+create view sync.pending as
+select i.*
+from sync.item i
+where not exists (
+    select from sync.push_result done
+    where done.final
+      and (done.partner, done.visit_id, done.week, done.action, done.version, done.generation)
+          = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation));
+
+-- Makes the to-do rows of these visits what the view says, and wakes whoever listens for a partner that gets work.
 create function sync.refresh_todo(visits text[]) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    partners text[];
 begin
     if cardinality(visits) > 1 then
         -- Always in this order: two refreshes never wait for each other in a circle.
@@ -169,15 +194,23 @@ begin
           select from sync.pending p
           where (p.partner, p.visit_id, p.week, p.action, p.version, p.generation)
               = (t.partner, t.visit_id, t.week, t.action, t.version, t.generation));
-    insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id)
-    select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id
-    from sync.pending p
-    where p.visit_id = any (visits)
-    order by p.partner, p.visit_id, p.week, p.action
-    on conflict (partner, visit_id, week, action) do update set
-        version = excluded.version, generation = excluded.generation, office_id = excluded.office_id,
-        due_at = excluded.due_at
-    where (t.version, t.generation, t.office_id) is distinct from (excluded.version, excluded.generation, excluded.office_id);
+    with written as (
+        insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id)
+        select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id
+        from sync.pending p
+        where p.visit_id = any (visits)
+        order by p.partner, p.visit_id, p.week, p.action
+        on conflict (partner, visit_id, week, action) do update set
+            version = excluded.version, generation = excluded.generation, office_id = excluded.office_id,
+            due_at = excluded.due_at
+        where (t.version, t.generation, t.office_id)
+            is distinct from (excluded.version, excluded.generation, excluded.office_id)
+        returning t.partner
+    )
+    select array_agg(distinct w.partner) into partners from written w;
+    -- Only for new work: who notifies takes a lock of the whole server at its commit. The same notice twice in a
+    -- transaction is one.
+    perform pg_notify('partner_sync_todo', p) from unnest(partners) p;
 end $$;
 
 -- Finalize, release and link changes exclude captures of the same organization: neither would see the other's

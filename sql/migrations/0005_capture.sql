@@ -98,6 +98,49 @@ end $$;
 create trigger capture after insert on sync.push_request
     for each row execute function sync.capture_push_request();
 
+-- A new generation for just these visits, in a finalized and released week that is theirs or in which the partner holds
+-- them. Once for a run key; returns how many of the visits stand requeued by it. What is on its way or parked stays so.
+create function sync.requeue_visits(p_partner text, p_organization text, p_week date, p_visits text[], p_reason text,
+    p_requested_by text, p_run_key text) returns integer
+    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    requeued text[];
+begin
+    perform sync.lock_organization(p_organization, false);
+    -- Against the answers that come at this moment (see refresh_week).
+    perform from (
+        select from sync.visit_head h
+        where h.visit_id = any (p_visits) and h.organization = p_organization
+        order by h.visit_id for no key update) locked;
+    insert into sync.requeue (partner, visit_id, week, reason, requested_by, run_key)
+    select distinct p_partner, i.visit_id, p_week, p_reason, p_requested_by, p_run_key
+    from sync.item i
+    where i.partner = p_partner and i.organization = p_organization and i.week = p_week and i.visit_id = any (p_visits)
+    on conflict do nothing;
+    select coalesce(array_agg(q.visit_id), '{}') into requeued
+    from sync.requeue q
+    where q.partner = p_partner and q.week = p_week and q.run_key = p_run_key and q.visit_id = any (p_visits);
+    perform sync.refresh_todo(requeued);
+    return cardinality(requeued);
+end $$;
+grant execute on function sync.requeue_visits to sync_release;
+
+create function sync.failed_visits(p_partner text, p_organization text, p_week date)
+    returns table (visit_id text, office_id bigint, action text, outcome text, code text, status integer,
+        fields text[], at timestamptz)
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select i.visit_id, i.office_id, i.action, r.outcome, r.code, r.status, r.fields, r.at
+    from sync.item i
+    join sync.push_result r on r.final
+        and (r.partner, r.visit_id, r.week, r.action, r.version, r.generation)
+            = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation)
+    where i.partner = p_partner and i.organization = p_organization and i.week = p_week
+      and r.outcome in ('rejected', 'dead')
+    order by i.visit_id, i.action
+$$;
+comment on function sync.failed_visits is 'What of a week the partner rejected or was given up, in its present version and generation.';
+grant execute on function sync.failed_visits to sync_release, sync_push, sync_run, sync_reader;
+
 create function sync.capture_link() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -115,6 +158,9 @@ create trigger append_only before update or delete or truncate on sync.change_hi
     for each statement execute function schedule.refuse('the change history is appended by capture');
 create trigger append_only before update or delete or truncate on sync.push_result
     for each statement execute function schedule.refuse('results are appended by push');
+
+create trigger append_only before update or delete or truncate on sync.requeue
+    for each statement execute function schedule.refuse('requeues are appended');
 
 grant select, insert on sync.push_request to sync_release;
 grant select on sync.release, sync.todo, sync.pending, sync.held to sync_release, sync_push, sync_run;

@@ -22,6 +22,7 @@ WRITERS = {
     "sync.change_history": None,
     "sync.visit_head": None,
     "sync.release": None,
+    "sync.requeue": None,
     "sync.todo": None,
     "sync.push_attempt": None,
     "sync.push_result": None,

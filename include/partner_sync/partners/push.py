@@ -99,7 +99,8 @@ class FieldErrors(Part):
 
 
 class Push(Part):
-    """Schedules out. ``schedule`` is a cron text in Asia/Tokyo; ``live`` is the tick of each minute.
+    """Schedules out. ``schedule`` is a cron text in Asia/Tokyo; ``live`` is the tick of each minute; with ``watch``
+    a change, a finalized week or a release also starts it at once.
 
     Without ``post``, ``put`` creates and changes. With it, a visit that the partner has not named yet goes by
     ``post``, and ``partner_ref`` is where the answer names it.
@@ -107,6 +108,7 @@ class Push(Part):
 
     schedule: Cron | None = None
     live: bool = True
+    watch: bool = False
     put: Call
     post: Call | None = None
     withdraw: Call
@@ -115,6 +117,12 @@ class Push(Part):
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
     max_attempts: PositiveInt = Field(default=8, le=50)
+
+    @model_validator(mode="after")
+    def _watches_what_is_live(self) -> Push:
+        if self.watch and not self.live:
+            raise ValueError("`watch` starts the run of `live` earlier: it needs `live: true`")
+        return self
 
     @model_validator(mode="after")
     def _refs_can_be_known(self) -> Push:
