@@ -16,7 +16,10 @@ from faults.sender import Sending, started
 from faults.verdict import Verdict, is_quiet, judged
 from judge.running import asked, running
 
-QUIET_SECONDS = 90.0
+QUIET_SECONDS = 120.0
+IDLE_SECONDS = 3.0
+_NEWEST = "select coalesce(max(id), 0) as n from sync.push_attempt"
+_CLAIMED = "select count(*) as n from sync.push_attempt where state in ('claimed', 'sent') and id > %s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +62,21 @@ class Scene:
             partner=partner_of(self._slug, style=line.style),
             organization=week.organization,
         )
+        self._looking = place.admin()
+        self._before = 0
         self._sender: BaseProcess = started(self._sending)
 
-    def kill_sender(self, *, after_seconds: float) -> None:
-        """Kill it, count whether it had a visit in its hands, and start another."""
-        time.sleep(after_seconds)
+    def kill_sender(self, *, longest_seconds: float, at_work: bool) -> None:
+        """Kill it at a random moment of its life, or of its work; count whether it had visits in its hands, and start
+        another.
+        """
+        if at_work:
+            self._wait_until_it_claims()
+        time.sleep(self.chance.uniform(0, longest_seconds))
         self._end_sender()
         self.kills += 1
-        self.met_open_claims += self._open_claims() > 0
+        self.met_open_claims += self._count(_CLAIMED, self._before) > 0
+        self._before = self._count(_NEWEST)
         self._sender = started(self._sending)
 
     def edits(self, *, a_second: float) -> BaseProcess:
@@ -83,16 +93,21 @@ class Scene:
     def close(self) -> None:
         self._sender.kill()
         self._sender.join()
+        self._looking.close()
 
     def _end_sender(self) -> None:
         assert self._sender.is_alive(), f"the sender ended by itself with status {self._sender.exitcode}"
         self._sender.kill()
         self._sender.join()
 
-    def _open_claims(self) -> int:
-        with self.place.admin() as admin:
-            query = "select count(*) as n from sync.push_attempt where state in ('claimed', 'sent')"
-            return int(admin.execute(query).fetchall()[0]["n"])
+    def _wait_until_it_claims(self) -> None:
+        """At most some seconds: it may have nothing to do."""
+        ends_at = time.monotonic() + IDLE_SECONDS
+        while self._count(_NEWEST) == self._before and time.monotonic() < ends_at:
+            time.sleep(0.01)
+
+    def _count(self, query: str, *values: int) -> int:
+        return int(self._looking.execute(query, values).fetchall()[0]["n"])
 
 
 def played(place: Place, line: Line, disturb: Disturb, *, visits: int, edits_a_second: float, number: int = 1) -> Told:
@@ -122,11 +137,11 @@ def played(place: Place, line: Line, disturb: Disturb, *, visits: int, edits_a_s
         return Told(verdict, scene.kills, scene.met_open_claims, time.monotonic() - started_at, counts)
 
 
-def kills(count: int, *, longest_life_seconds: float) -> Disturb:
-    """So many kills, each at a random moment of the sender's life."""
+def kills(count: int, *, longest_seconds: float = 0.3) -> Disturb:
+    """So many kills: every other one at a random moment of the sender's life, the others while it is at work."""
 
     def disturb(scene: Scene) -> None:
-        for _ in range(count):
-            scene.kill_sender(after_seconds=scene.chance.uniform(0, longest_life_seconds))
+        for number in range(count):
+            scene.kill_sender(longest_seconds=longest_seconds, at_work=number % 2 == 1)
 
     return disturb

@@ -21,7 +21,7 @@ def place(database: Database) -> Place:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_sender_that_is_killed_loses_nothing_and_sends_nothing_twice(place: Place, style: str) -> None:
-    told = played(place, Line(style=style), kills(KILLS, longest_life_seconds=0.6), visits=600, edits_a_second=20)
+    told = played(place, Line(style=style), kills(KILLS), visits=600, edits_a_second=20)
     assert told.verdict.broken == {}
     assert told.met_open_claims >= KILLS // 4
     assert told.line["lost_answers"] > 0
