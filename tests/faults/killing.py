@@ -18,6 +18,7 @@ from judge.running import asked, running
 
 QUIET_SECONDS = 120.0
 IDLE_SECONDS = 3.0
+BEFORE_AND_AFTER_SECONDS = 2.0
 _NEWEST = "select coalesce(max(id), 0) as n from sync.push_attempt"
 _CLAIMED = "select count(*) as n from sync.push_attempt where state in ('claimed', 'sent') and id > %s"
 
@@ -143,5 +144,16 @@ def kills(count: int, *, longest_seconds: float = 0.3) -> Disturb:
     def disturb(scene: Scene) -> None:
         for number in range(count):
             scene.kill_sender(longest_seconds=longest_seconds, at_work=number % 2 == 1)
+
+    return disturb
+
+
+def goes_away(away: Callable[[], None]) -> Disturb:
+    """What the sender needs is away for a while in the middle of the push."""
+
+    def disturb(_scene: Scene) -> None:
+        time.sleep(BEFORE_AND_AFTER_SECONDS)
+        away()
+        time.sleep(BEFORE_AND_AFTER_SECONDS)
 
     return disturb

@@ -119,7 +119,7 @@ def measured(place: Place, cases: Sequence[Case], *, seconds: float, visits: int
             stack.callback(sender.kill)
         time.sleep(seconds)
         assert all(sender.is_alive() for sender in senders), "a sender ended by itself"
-        return [_kept(case, asked(addresses[case.slug], "/judge/arrivals")) for case in cases]
+        return [kept(case, asked(addresses[case.slug], "/judge/arrivals")) for case in cases]
 
 
 @contextmanager
@@ -158,7 +158,8 @@ def _as_file(limit: Allowed) -> dict[str, Any]:
     return document
 
 
-def _kept(case: Case, arrivals: list[tuple[float, str, bool, int]]) -> Kept:
+def kept(case: Case, arrivals: Sequence[tuple[float, str, bool, int]]) -> Kept:
+    """The figures of one partner, by the arrivals that it counted."""
     first = min((at for at, who, *_ in arrivals if who != SECOND_CLIENT), default=0.0)
     last = max((at for at, *_ in arrivals), default=0.0)
     window = case.longest_window_seconds

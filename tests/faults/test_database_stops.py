@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from faults.killing import Line, Scene, played
+from faults.killing import Line, goes_away, played
 from faults.stoppable_database import StoppableDatabase, stoppable_database
 
 pytestmark = pytest.mark.long
-AWAY_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +22,6 @@ def database() -> Iterator[StoppableDatabase]:
 def test_a_database_that_goes_away_loses_nothing(
     database: StoppableDatabase, number: int, style: str, way: str
 ) -> None:
-    def disturb(scene: Scene) -> None:
-        time.sleep(2)
-        database.away(way, seconds=AWAY_SECONDS)
-        time.sleep(2)
-
+    disturb = goes_away(lambda: database.away(way, seconds=10.0))
     told = played(database.place, Line(style=style), disturb, visits=600, edits_a_second=20, number=number)
     assert told.verdict.broken == {}
