@@ -1,6 +1,6 @@
 -- name: acquire
 -- Up to so many calls over all limits that bind them; one row, also when none fits.
-select grant_id, calls, granted_at, expires_at, retry_at, buckets
+select grant_id, calls, granted_at, expires_at, retry_at, reason, buckets
 from sync.acquire(%(partner)s, %(organization)s, %(call_class)s, %(count)s, %(limits)s::jsonb, %(jitter_seconds)s,
     %(hold_seconds)s)
 

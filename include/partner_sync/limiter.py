@@ -6,6 +6,7 @@ once, ``LedgerGate`` and ``PrepaidGate`` are the two doors through which a kind'
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ from partner_sync.limits import Limit, Limits, seconds_for
 from partner_sync.statements import statement
 
 CallClass = Literal["request", "tick", "master"]
+#: Why fewer calls were granted than asked for.
+Reason = Literal["limit", "paused", "circuit_open", "held"]
 
 #: How long to stop when the partner asks us to slow down and names no time.
 UNNAMED_PAUSE_SECONDS = 30.0
@@ -34,18 +37,24 @@ _NO_HOLD_SECONDS = 0.0
 class Grant:
     """``count`` calls that may leave until ``expires_at`` (the database's clock); 0 when none fits now.
 
-    ``retry_at``: when one more fits; None when all that was asked for was granted. ``usable_until`` is the expiry by
-    this process's monotonic clock, counted from before the question was sent.
+    ``reason``: why it is fewer than was asked for, None when it is not. ``retry_at``: when one more fits; None also
+    when that depends on a person (held). ``usable_until`` is the expiry by this process's monotonic clock, counted from
+    before the question was sent.
     """
 
     count: int
     granted_at: datetime
     expires_at: datetime
     retry_at: datetime | None
+    reason: Reason | None
     partner: str
     usable_until: float = field(repr=False)
     grant_id: int | None = field(repr=False)
     buckets: tuple[int, ...] = field(repr=False)
+
+    def refusal(self) -> LimitReachedError:
+        """The error that says why there is no call, and when to ask again."""
+        return LimitReachedError(partner=self.partner, retry_at=self.retry_at, reason=self.reason or "limit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +139,7 @@ def _ask(conn: Connection, caller: _Caller, *, count: int, endpoint: str | None,
         granted_at=row["granted_at"],
         expires_at=row["expires_at"],
         retry_at=row["retry_at"],
+        reason=row["reason"],
         partner=caller.partner,
         usable_until=asked + good_seconds,
         grant_id=row["grant_id"],
@@ -172,13 +182,13 @@ class LedgerGate:
             asked = time.monotonic()
             with self._lock:
                 grant = _ask(self._conn, self._caller, count=1, endpoint=endpoint, hold_seconds=_NO_HOLD_SECONDS)
-            if grant.retry_at is None:
+            if grant.count:
                 if time.monotonic() - asked <= self._caller.limits.grant_ttl_seconds:
                     return
                 continue
-            wait_seconds = (grant.retry_at - grant.granted_at).total_seconds()
+            wait_seconds = _wait_seconds(grant)
             if time.monotonic() + wait_seconds > give_up:
-                raise LimitReachedError(partner=self._caller.partner, retry_at=grant.retry_at)
+                raise grant.refusal()
             time.sleep(wait_seconds)
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
@@ -244,6 +254,10 @@ class PrepaidGate:
     def _ask_again_at(self) -> datetime:
         told = [heard.until_at for heard in self._heard]
         return max([*told, self._grant.retry_at or datetime.now(UTC)])
+
+
+def _wait_seconds(grant: Grant) -> float:
+    return math.inf if grant.retry_at is None else (grant.retry_at - grant.granted_at).total_seconds()
 
 
 def _heard(scope: str | None, retry_at: datetime | None) -> Heard:

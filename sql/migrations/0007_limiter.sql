@@ -237,11 +237,18 @@ begin
     return at;
 end $$;
 
-create function sync.paused_until(p_partner text, p_organization text) returns timestamptz
+-- What stops the calls of an organization at now_at, whatever the limits leave: nothing is granted before until_at ('infinity':
+-- until somebody lets it go), by reason 'paused', 'circuit_open' or 'held'. most_calls: where it does not stop them, at most
+-- so many are granted at once (null: no bound).
+create function sync.stop_of(p_partner text, p_organization text, now_at timestamptz,
+    out until_at timestamptz, out reason text, out most_calls integer)
     language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
-    return (select coalesce(max(until_at), '-infinity') from sync.rate_pause
-            where partner = p_partner and ((scope = 'vendor' and owner = '') or (scope = 'organization' and owner = p_organization)));
+    select coalesce(max(p.until_at), '-infinity') into until_at
+    from sync.rate_pause p
+    where p.partner = p_partner
+      and ((p.scope = 'vendor' and p.owner = '') or (p.scope = 'organization' and p.owner = p_organization));
+    reason := case when until_at > now_at then 'paused' end;
 end $$;
 
 revoke execute on all functions in schema sync from public;

@@ -90,7 +90,7 @@ end $$;
 create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits jsonb,
     p_jitter_seconds double precision, p_hold_seconds double precision)
     returns table (grant_id bigint, calls integer, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
-        buckets bigint[])
+        reason text, buckets bigint[])
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     specs sync.limit_spec[];
@@ -98,7 +98,7 @@ declare
     room bigint := p_count;
     fair bigint := p_count;
     here bigint;
-    paused_until timestamptz;
+    stop record;
     waiting boolean;
 begin
     if current_setting('transaction_isolation') <> 'read committed' or p_count < 1 then
@@ -108,8 +108,9 @@ begin
     specs := sync.lock_limits(p_partner, p_limits, sync.seconds(p_jitter_seconds));
     buckets := array(select distinct s.bucket_id from unnest(specs) s);
     select greatest(sync.limiter_now(), (select max(b.last_at) from sync.rate_bucket b where b.id = any (buckets))),
-        sync.paused_until(p_partner, p_organization), exists (select from sync.rate_demand d where d.partner = p_partner)
-    into granted_at, paused_until, waiting;
+        exists (select from sync.rate_demand d where d.partner = p_partner)
+    into granted_at, waiting;
+    stop := sync.stop_of(p_partner, p_organization, granted_at);
     expires_at := granted_at + sync.seconds(p_hold_seconds);
     foreach l in array specs loop
         -- Fairness shares out all the room that a limit has, not only the part that was asked for.
@@ -122,13 +123,22 @@ begin
             expires_at := least(expires_at, (sync.fixed_window(l, granted_at)).ends_at - l.jitter);
         end if;
     end loop;
-    calls := case when paused_until > granted_at then 0 else greatest(0, least(room, fair)) end;
+    calls := case when stop.until_at > granted_at then 0 else greatest(0, least(room, fair, stop.most_calls)) end;
     if calls > 0 then
         grant_id := nextval('sync.rate_grant');
         perform sync.write_grant(specs, grant_id, p_organization, calls, granted_at, expires_at);
     end if;
     if calls < p_count then
-        retry_at := sync.limits_open_at(specs, greatest(granted_at, paused_until), granted_at);
+        reason := coalesce(stop.reason, 'limit');
+    end if;
+    if stop.until_at = 'infinity' then
+        -- Somebody has to let it go: no time to name, and no place in the queue meanwhile.
+        perform sync.note_demand(p_partner, p_organization, p_class, 0, null, null, granted_at);
+        return next;
+        return;
+    end if;
+    if calls < p_count then
+        retry_at := sync.limits_open_at(specs, greatest(granted_at, stop.until_at), granted_at);
         if retry_at = granted_at then
             -- There is room, kept for those before us: look again when they have had the time to take it.
             retry_at := granted_at + interval '1 second';
@@ -137,7 +147,7 @@ begin
     if waiting or calls < p_count then
         perform sync.note_demand(p_partner, p_organization, p_class, p_count - calls,
             sync.limits_open_at(array(select s from unnest(specs) s where s.scope not in ('vendor', 'endpoint')),
-                greatest(granted_at, paused_until), granted_at), retry_at, granted_at);
+                greatest(granted_at, stop.until_at), granted_at), retry_at, granted_at);
     end if;
     return next;
 end $$;

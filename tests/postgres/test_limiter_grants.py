@@ -221,6 +221,33 @@ def test_a_paused_caller_is_told_when_the_pause_ends(ledger: TestLedger) -> None
     assert ledger.ask(BOTH, at=after(1)).retry_at == after(30)
 
 
+def stop_of(ledger: TestLedger, until: str, reason: str, most_calls: str = "null::integer") -> None:
+    ledger.admin.execute(
+        "create or replace function sync.stop_of(p_partner text, p_organization text, now_at timestamptz,"
+        " out until_at timestamptz, out reason text, out most_calls integer) language sql as"
+        f" $$ select {until}, {reason}, {most_calls} $$"
+    )
+
+
+def test_a_caller_is_told_what_stops_it(ledger: TestLedger) -> None:
+    assert ledger.ask(BOTH, 4, at=START).reason is None
+    assert ledger.ask(BOTH, at=START).reason == "limit"
+    stop(ledger, "botan", 30, "organization")
+    refused = ledger.ask(BOTH, at=START, organization="botan")
+    assert (refused.reason, refused.refusal().reason) == ("paused", "paused")
+
+
+def test_what_somebody_holds_names_no_time(ledger: TestLedger) -> None:
+    stop_of(ledger, "'infinity'::timestamptz", "'held'")
+    refused = ledger.ask(BOTH, at=START)
+    assert (refused.count, refused.reason, refused.retry_at) == (0, "held", None)
+
+
+def test_a_probe_grants_no_more_than_its_bound(ledger: TestLedger) -> None:
+    stop_of(ledger, "'-infinity'::timestamptz", "'circuit_open'", "1")
+    assert ledger.ask(BOTH, 4, at=START).count == 1
+
+
 # --- fairness ---------------------------------------------------------------------------------------------------------
 
 SHARED = Limits(limits=(Limit(scope="vendor", requests=12, per_seconds=60),), jitter_seconds=0.0, grant_ttl_seconds=0.0)
