@@ -54,7 +54,8 @@ def push_organizations(
 
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
-    """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
+    """Send what is due and fits now, those who wait longest first; returns the organizations that were served. Those
+    for whom no time is left come first in the next tick.
 
     An organization that is stopped by an open cause is left alone until its cause is closed. Raises DatabaseAwayError.
     """
@@ -63,9 +64,13 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
         stopped = outcomes.stopped()
         due = [link for link in _due_links(doors, partner) if link.organization not in stopped]
         ends_at = time.monotonic() + TICK_SECONDS
+        served: list[str] = []
 
         def push(link: Link) -> None:
-            left = len(due) - due.index(link)
+            if time.monotonic() >= ends_at:
+                return
+            left = len(due) - len(served)
+            served.append(link.organization)
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
             try:
@@ -75,7 +80,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
                 return  # The next tick goes on; a tick never waits (design, rule 10).
 
         each_organization(due, push, failed=outcomes.failed, patience=patience)
-        return tuple(link.organization for link in due)
+        return tuple(served)
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
