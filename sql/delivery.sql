@@ -7,8 +7,9 @@ select sync.become_owner() as owner;
 select sync.recover(%(partner)s, %(owner)s, %(run_key)s) as recovered;
 
 -- name: close_without_call
--- Closes the items that need no call.
-select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as closed;
+-- Closes the items that need no call, and looks again at those that were blocked before the partner's keys changed.
+select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as closed,
+    sync.recheck_blocked(%(partner)s, %(organization)s, %(needs)s) as freed;
 
 -- name: candidates
 -- The next items that may be claimed, and whether the partner has given the visit a name of its own.
@@ -77,25 +78,42 @@ from (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t
-    where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
+    where t.partner = %(partner)s and t.organization = %(organization)s and t.blocked_at_change is null
+      and t.due_at > (select clock_timestamp())
       and (%(week)s::date is null or t.week = %(week)s or t.visit_id in (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
 ) u;
 
 -- name: due_organizations
--- Organizations of a partner with something to deliver or to read back now, those who wait longest first.
-select w.organization, min(w.at) as waiting_since
-from (
-    select t.organization, t.due_at as at from sync.todo t where t.partner = %(partner)s and t.due_at <= clock_timestamp()
+-- Organizations of a partner with something to deliver or to read back now, those who wait longest first; also those with
+-- blocked items whose keys have changed since. One look into an index for each, however much there is to do.
+select l.organization, min(w.at) as waiting_since
+from sync.link l
+left join sync.key_change k on k.partner = l.partner and k.organization = l.organization
+cross join lateral (
+    (select t.due_at as at from sync.todo t
+     where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is null
+       -- A value of its own, or the index could not be entered by it.
+       and t.due_at <= (select clock_timestamp())
+     order by t.due_at, t.visit_id limit 1)
     union all
-    select a.organization, a.settle_at from sync.push_attempt a
-    where a.partner = %(partner)s
-      and (a.state = 'unknown' and a.settle_at <= clock_timestamp() or a.state in ('claimed', 'sent'))
+    (select t.due_at from sync.todo t
+     where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change < k.changes
+     order by t.blocked_at_change limit 1)
+    union all
+    (select t.due_at from sync.todo t
+     where k.needs is distinct from %(needs)s::text[]
+       and t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is not null
+     order by t.blocked_at_change limit 1)
+    union all
+    (select a.settle_at from sync.push_attempt a
+     where a.partner = l.partner and a.organization = l.organization
+       and (a.state = 'unknown' and a.settle_at <= clock_timestamp() or a.state in ('claimed', 'sent'))
+     limit 1)
 ) w
-join sync.link l on l.partner = %(partner)s and l.organization = w.organization
-where l.enabled and 'schedule' = any (l.directions)
-group by w.organization
-order by waiting_since, w.organization;
+where l.partner = %(partner)s and l.enabled and 'schedule' = any (l.directions)
+group by l.organization
+order by waiting_since, l.organization;
 
 -- name: run_counts
 -- What one run has done for an organization, by outcome.
@@ -118,8 +136,13 @@ order by sent_at, visit_id;
 -- A person's word on a parked visit; null when nothing of it is parked.
 select sync.answer_parked(%(partner)s, %(organization)s, %(visit_id)s, %(there)s, %(requested_by)s, %(run_key)s) as outcome;
 
--- name: blocked
--- Visits that cannot leave because the partner has no key for whom they name.
-select visit_id, week, office_id, missing from sync.blocked(%(partner)s, %(organization)s, %(needs)s)
-where %(week)s::date is null or week = %(week)s
-order by visit_id;
+-- name: blocked_by
+-- How many visits cannot leave, by the reason that is named first; sync.blocked_reasons lists them.
+select b.reason, count(*)::integer as count
+from (
+    select visit_id, week, min(reason) as reason
+    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s)
+    group by visit_id, week
+) b
+group by b.reason
+order by b.reason;

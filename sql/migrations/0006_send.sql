@@ -32,17 +32,6 @@ create function sync.needs_call(t sync.todo) returns boolean
         where (h.partner, h.visit_id, h.week, h.office_id) = (t.partner, t.visit_id, t.week, t.office_id))
 $$;
 
-create function sync.blocked(partner text, organization text, needs text[])
-    returns table (visit_id text, week date, office_id bigint, missing text[])
-    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select t.visit_id, t.week, t.office_id, m.missing
-    from sync.todo t
-    join sync.change_history c on c.visit_id = t.visit_id and c.version = t.version
-    cross join lateral (select sync.missing_keys($1, $2, c.visit, needs) as missing) m
-    where t.partner = $1 and t.organization = $2 and t.action = 'put' and m.missing <> '{}'
-$$;
-comment on function sync.blocked is 'Visits that cannot leave because the partner has no key for whom they name (rule 14).';
-
 -- One row when nothing but its time keeps an item from leaving: no call for the visit is on its way, the partner holds what
 -- is to be taken back, what it holds in another week has been, and it has keys for whom the visit names (rules 3, 6, 14).
 -- Without a search_path of its own, as sync.claimable: only so the planner sees through it.
@@ -77,7 +66,9 @@ create function sync.claimable(partner text, organization text, needs text[], on
     select t.*
     from sync.todo t
     cross join lateral sync.may_leave(t.partner, t.organization, t.visit_id, t.week, t.office_id, t.action, t.version, $3)
-    where t.partner = $1 and t.organization = $2 and t.due_at <= clock_timestamp()
+    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null
+      -- A value of its own, or the index could not be entered by it.
+      and t.due_at <= (select clock_timestamp())
       and ($4 is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = $4))

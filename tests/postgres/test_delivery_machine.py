@@ -137,7 +137,8 @@ class Delivery(RuleBasedStateMachine):
         self.the_todo_table_is_what_the_view_says()
         rows = self._admin.execute(
             "select visit_id, format('O-%s', office_id) as office,"
-            " case status when 'planned' then '1' else '2' end as status, coalesce(note, '') as note from schedule.visit where status <> 'cancelled'"
+            " case status when 'planned' then '1' else '2' end as status, coalesce(note, '') as note"
+            " from schedule.visit where status <> 'cancelled'"
         )
         expected = sorted(tuple(row.values()) for row in rows)
         assert self._keeping.held == expected

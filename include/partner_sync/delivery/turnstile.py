@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, finish_grant, pause
+from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire
 from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 
@@ -26,7 +27,6 @@ class _Open:
     endpoint: str
     office: str | None
     out: int
-    applied: int = 0
 
 
 @dataclass(eq=False)
@@ -75,6 +75,7 @@ class Turnstile:
         self._opened: list[_Open] = []
         self._here = _Here()
         self._told_to_stop = threading.Event()
+        self._tally = Tally()
 
     @property
     def told_to_stop(self) -> bool:
@@ -102,13 +103,13 @@ class Turnstile:
         """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
-        for each in opened:
-            if each.out <= 0:
-                each.gate.close()
-            self._pause(each)
-            if each.out <= 0:
-                with self._connection_lock:
-                    finish_grant(self._conn, each.grant)
+        with self._connection_lock:
+            for each in opened:
+                if each.out <= 0:
+                    each.gate.finish(self._conn)
+                else:
+                    each.gate.apply(self._conn)
+        self._report()
         return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
 
     @contextmanager
@@ -147,14 +148,26 @@ class Turnstile:
             self._here.gate.heed(status=status, scope=scope, retry_at=retry_at)
 
     def told(self, quotas: Sequence[Quota]) -> None:
+        if any(quota.remaining == 0 for quota in quotas):
+            self._told_to_stop.set()
         if self._here.gate is not None:
             self._here.gate.told(quotas)
 
     def answered(self, *, reached: bool) -> None:
-        if self._here.gate is not None:
-            self._here.gate.answered(reached=reached)
+        self._tally.note(reached=reached)
+        if self._tally.in_a_row >= self._limits.circuit.failures:
+            # What was granted ahead must not run into a partner that is down: the ledger decides how it goes on.
+            self._told_to_stop.set()
+
+    def _report(self) -> None:
+        if (calls := self._tally.take()) is not None:
+            names = {"partner": self._partner, "organization": self._organization}
+            with self._connection_lock:
+                report_calls(self._conn, calls, **names, rule=self._limits.circuit)
 
     def _take_anew(self, endpoint: str, permit: Permit) -> None:
+        # A probe that got through may be one call of several: the next needs a circuit that is closed.
+        self._report()
         office = permit.opened.office
         grant = self._acquire(1, endpoint, office=office)
         if not grant.count:
@@ -163,14 +176,6 @@ class Turnstile:
         self._here.own.append(opened)
         self._here.gate = opened.gate
         opened.gate.take(endpoint)
-
-    def _pause(self, opened: _Open) -> None:
-        heard = opened.gate.heard
-        for each in heard[opened.applied :]:
-            facts = {"partner": self._partner, "organization": self._organization}
-            with self._connection_lock:
-                pause(self._conn, **facts, until_at=each.until_at, scope=each.scope)
-        opened.applied = len(heard)
 
     def _open(self, grant: Grant, endpoint: str, *, office: str | None) -> _Open:
         opened = _Open(grant, PrepaidGate(grant), endpoint, office, out=grant.count)

@@ -102,7 +102,7 @@ def of_failed_look_up(error: PartnerSyncError) -> Verdict:
     that is away, or a key that is wrong, says nothing about the visit.
     """
     status = error.facts.get("status")
-    away = isinstance(error, PartnerUnavailableError) and not (isinstance(status, int) and status >= 500)
+    away = isinstance(error, PartnerUnavailableError) and status != 500
     counted = not (away or isinstance(error, _NOT_ASKED))
     return Verdict(
         outcome="unknown", code=error.code, counted=counted, status=status if isinstance(status, int) else None

@@ -126,7 +126,7 @@ def _client_error(intent: Intent, said: Said) -> PartnerSyncError:
     if status in _AUTH:
         return PartnerAuthError(**facts)
     if status in _NOT_TAKEN:
-        return _unavailable(intent, f"status {status}", retry_at=said.retry_at)
+        return _unavailable(intent, f"status {status}", said=said)
     if status in _WRONG_ADDRESS or (status in _GONE and not intent.changes):
         return _bad(intent, status, problem="the address or method of the partner file is not known there")
     if status == 409 and intent.keyed:
@@ -138,7 +138,7 @@ def _server_error(intent: Intent, said: Said) -> PartnerSyncError:
     turned_away = said.status == 503 and said.retry_at is not None
     if intent.changes and not turned_away:
         return _unknown(intent, f"status {said.status}")
-    return _unavailable(intent, f"status {said.status}", retry_at=said.retry_at)
+    return _unavailable(intent, f"status {said.status}", said=said)
 
 
 #: Raised before a byte of the request left.
@@ -165,7 +165,7 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     """The error that an exception of httpx means; its own text is left behind, it can carry addresses and keys."""
     problem = type(error).__name__
     if isinstance(error, _NOT_SENT):
-        return _unavailable(intent, problem, retry_at=None)
+        return _unavailable(intent, problem)
     if isinstance(error, _NOT_WRITABLE):
         return ConnectionUnusableError(
             partner=intent.partner, endpoint=intent.endpoint, status=0, problem=f"no request can be written ({problem})"
@@ -173,7 +173,7 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     if intent.changes:
         return _unknown(intent, problem)
     if isinstance(error, _LOST):
-        return _unavailable(intent, problem, retry_at=None)
+        return _unavailable(intent, problem)
     if isinstance(error, _UNREADABLE):
         return _bad(intent, 0, problem=problem)
     return _bad(intent, 0, problem=f"unexpected {problem}")
@@ -192,5 +192,6 @@ def _unknown(intent: Intent, problem: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem)
 
 
-def _unavailable(intent: Intent, problem: str, *, retry_at: datetime | None) -> PartnerUnavailableError:
-    return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, retry_at=retry_at)
+def _unavailable(intent: Intent, problem: str, *, said: Said | None = None) -> PartnerUnavailableError:
+    facts = {"status": said.status, "retry_at": said.retry_at} if said else {"status": None, "retry_at": None}
+    return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, **facts)
