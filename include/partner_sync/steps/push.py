@@ -57,7 +57,7 @@ def push_organizations(
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
     """Send what is due and fits now, or in a few seconds, those who wait longest first; the next tick goes on.
-    Returns the organizations that had work.
+    Returns the organizations that were served: those for whom no time is left come first in the next tick.
 
     An organization that is stopped by an open cause is left alone until its cause is closed, one that is held without a
     word, one whose circuit is open until it may probe; the last is told once. Raises DatabaseAwayError.
@@ -66,8 +66,12 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
         outcomes = Outcomes(conn, run, step="push")
         due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
         ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
+        served: dict[str, None] = {}
 
         def push(link: Link) -> None:
+            if time.monotonic() >= ends_at:
+                return
+            served[link.organization] = None
             left = len(due) - due.index(link)
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
@@ -85,7 +89,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
 
         # Not a moment later than its minute: with 60 calls a minute, the window opens just after the next tick begins.
         each_organization(due, push, failed=outcomes.failed, patience=replace(patience, until_at=until_at))
-        return (*(link.organization for link in due), *told)
+        return (*served, *told)
 
 
 def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> tuple[list[Link], list[str]]:
