@@ -89,6 +89,14 @@ def release_week(
     return report
 
 
+def asked_by_run(conn: Connection, *, partner: str, organizations: Sequence[str], week: Week, run_key: str) -> bool:
+    """Whether this run has asked for the week of all of them already: when it does again nothing is sent anew."""
+    facts = {"partner": partner, "organizations": list(organizations), "week": week.monday, "run_key": run_key}
+    with translated_errors():
+        row = conn.execute(statement("release.asked_by_run"), facts).fetchone()
+    return bool(row and row["asked"])
+
+
 def _offices(conn: Connection, organization: str, week: Week) -> list[OfficeWeek]:
     facts = {"organization": organization, "week": week.monday}
     with translated_errors():

@@ -161,7 +161,8 @@ class Push(Part):
     a change, a finalized week or a release also starts it at once.
 
     Without ``post``, ``put`` creates and changes. With it, a visit that the partner has not named yet goes by
-    ``post``, and ``partner_ref`` is where the answer names it.
+    ``post``, and ``partner_ref`` is where the answer names it. A push of more than ``approve_over_calls`` calls asks a
+    person first.
     """
 
     schedule: Cron | None = None
@@ -176,6 +177,7 @@ class Push(Part):
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
     max_attempts: PositiveInt = Field(default=8, le=50)
+    approve_over_calls: PositiveInt = 5000
 
     @model_validator(mode="after")
     def _watches_what_is_live(self) -> Push:
