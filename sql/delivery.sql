@@ -78,7 +78,8 @@ from (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t
-    where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
+    where t.partner = %(partner)s and t.organization = %(organization)s and t.blocked_at_change is null
+      and t.due_at > (select clock_timestamp())
       and (%(week)s::date is null or t.week = %(week)s or t.visit_id in (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
 ) u;
@@ -92,7 +93,8 @@ left join sync.key_change k on k.partner = l.partner and k.organization = l.orga
 cross join lateral (
     (select t.due_at as at from sync.todo t
      where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is null
-       and t.due_at <= clock_timestamp()
+       -- A value of its own, or the index could not be entered by it.
+       and t.due_at <= (select clock_timestamp())
      order by t.due_at, t.visit_id limit 1)
     union all
     (select t.due_at from sync.todo t

@@ -66,7 +66,9 @@ create function sync.claimable(partner text, organization text, needs text[], on
     select t.*
     from sync.todo t
     cross join lateral sync.may_leave(t.partner, t.organization, t.visit_id, t.week, t.office_id, t.action, t.version, $3)
-    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null and t.due_at <= clock_timestamp()
+    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null
+      -- A value of its own, or the index could not be entered by it.
+      and t.due_at <= (select clock_timestamp())
       and ($4 is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = $4))
