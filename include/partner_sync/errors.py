@@ -3,7 +3,8 @@
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
+    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
+    NotParkedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
@@ -115,6 +116,16 @@ class NothingFinalizedError(ConfigError):
     code = "nothing_finalized"
     template = (
         "Week {week}: no office of {organizations} has finalized it. Finalize it in the scheduling product first."
+    )
+
+
+class NotParkedError(ConfigError):
+    """Visits were named of which no lost answer waits for a person; ``visits`` are our own ids."""
+
+    code = "not_parked"
+    template = (
+        "No lost answer of these visits of {organization} at {partner} waits for a person: {visits}. "
+        "Nothing was changed."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow.sdk import Param
 
@@ -19,7 +19,7 @@ from partner_sync.partners.model import Partner
 from partner_sync.weeks import TOKYO, Week
 
 MasterMode = Literal["full", "incremental"]
-PushMode = Literal["changes", "resend"]
+PushMode = Literal["changes", "resend", "failed"]
 
 _CODE = {"type": "string", "maxLength": 63}
 
@@ -123,8 +123,12 @@ def push_params() -> dict[str, Param]:
         "mode": Param(
             "changes",
             type="string",
-            enum=["changes", "resend"],
-            values_display={"changes": "changes only / 差分のみ", "resend": "resend everything / 全件再送"},
+            enum=["changes", "resend", "failed"],
+            values_display={
+                "changes": "changes only / 差分のみ",
+                "resend": "resend everything / 全件再送",
+                "failed": "resend failed / 拒否・断念のみ再送",
+            },
             title="Mode / 方式",
             section="What to send / 送信内容",
         ),
@@ -205,7 +209,7 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
 
 def read_push_form(params: Mapping[str, Any]) -> PushForm:
     """What was filled in; which week it means is for partner_sync_airflow.which_week."""
-    mode: PushMode = "resend" if params["mode"] == "resend" else "changes"
+    mode: PushMode = params["mode"] if params["mode"] in get_args(PushMode) else "changes"
     return PushForm(
         week=params["week"] or None, organizations=_codes(params), mode=mode, dry_run=params["dry_run"] is True
     )

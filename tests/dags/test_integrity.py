@@ -14,6 +14,7 @@ from partner_sync.partners.loader import load_partners
 
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LOOPS = [file for file in DAG_FILES if "dags_of" in file.read_text(encoding="utf-8")]
+CALLING = {"extract", "push", "compare", "compare_again"}
 COMMITTED = load_partners(ROOT / "include" / "partners").partners
 
 
@@ -42,7 +43,7 @@ def test_airflow_reads_the_dag_folder_without_errors_or_warnings(committed):
     bag = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True)
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push")
+    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(bag.dags) >= {f"{slug}__{kind}" for slug in COMMITTED for kind in kinds}
 
 
@@ -71,7 +72,7 @@ def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(co
     for dag_id, dag in read_dags().items():
         slug = dag_id.partition("__")[0]
         pools = {task_id: task.pool for task_id, task in dag.task_dict.items()}
-        assert {task_id for task_id, pool in pools.items() if pool == slug} == set(pools) & {"extract", "push"}
+        assert {task_id for task_id, pool in pools.items() if pool == slug} == set(pools) & CALLING
 
 
 def test_every_task_has_the_owner_the_alert_and_the_retry_policy_of_its_partner(committed, read_dags):
@@ -101,9 +102,38 @@ def test_the_steps_of_a_master_sync_follow_each_other_and_end_in_a_conclusion(co
 
 
 def test_a_conclusion_comes_whatever_happened_before_and_is_never_tried_again(committed, read_dags):
-    dags = read_dags("master_sync", "schedule_push").values()
+    dags = read_dags("master_sync", "schedule_push", "reconcile").values()
     concluded = [dag.task_dict["conclude"] for dag in dags]
     assert {(task.trigger_rule.value, task.retries) for task in concluded} == {("all_done", 0)}
+
+
+def test_a_reconcile_compares_repairs_pushes_and_compares_again(committed, read_dags):
+    for dag_id, dag in read_dags("reconcile").items():
+        steps = ["resolve", "compare", "repair", "push", "compare_again", "conclude"]
+        assert [task.task_id for task in dag.topological_sort()] == steps, dag_id
+        assert [task.task_id for task in dag.leaves] == ["conclude"]
+        assert dag.task_dict["compare"].partial_kwargs.get("after_repair") is None
+        assert dag.task_dict["compare_again"].partial_kwargs["after_repair"] is True
+
+
+def test_a_partner_that_cannot_show_what_it_holds_has_no_reconcile(partners, read_dags):
+    text = (ROOT / "include" / "partners" / "honoka.yaml").read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines() if not line.startswith("  read_back:")]
+    listing = kept.index("  list:")
+    end = kept.index("  errors: {at: errors, field: field, code: code}")
+    (partners / "mute.yaml").write_text("\n".join([*kept[:listing], *kept[end:]]), encoding="utf-8")
+    assert set(read_dags("reconcile", "schedule_push")) == {"mute__schedule_push"}
+
+
+def test_a_lost_answer_is_answered_without_any_default():
+    from airflow.sdk.exceptions import ParamValidationError
+
+    from partner_sync_airflow.forms_of_repair import answer_params
+
+    for name, param in answer_params().items():
+        with pytest.raises(ParamValidationError):
+            param.resolve()
+        assert param.schema["title"], name
 
 
 def test_a_live_push_is_one_task_each_minute_that_never_overlaps_and_is_never_tried_again(committed, read_dags):
@@ -125,7 +155,7 @@ def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_
 
 def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
     mapped = Counter(task.task_id for dag in read_dags().values() for task in dag.tasks if task.is_mapped)
-    assert set(mapped) == {"extract", "push"}
+    assert set(mapped) == CALLING
 
 
 def test_a_task_that_is_about_to_run_builds_its_own_dag_only(committed, read_dags, monkeypatch):

@@ -21,6 +21,7 @@ from partner_sync.partners.parts import (
     Text,
     refuse,
 )
+from partner_sync.partners.visits_list import VisitsList
 
 _TYPES_OF = {"text": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
@@ -173,6 +174,7 @@ class Push(Part):
     withdraw: Call
     read_back: ReadBack | None = None
     batch: Batch | None = None
+    visits_list: VisitsList | None = Field(default=None, alias="list")
     map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1)]
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from partner_sync.database import Connection
+from partner_sync.delivery.comparison import Findings
 from partner_sync.delivery.push import PushCounts
 from partner_sync.delivery.verdict import PERSON_DECIDES
 from partner_sync.errors import (
@@ -86,7 +87,7 @@ class Outcomes:
 
     def pushed(self, organization: str, done: PushCounts) -> None:
         """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge."""
-        counts = dict(done.outcomes) | ({"blocked": done.blocked} if done.blocked else {})
+        counts = dict(done.outcomes) | {f"blocked.{reason}": count for reason, count in done.blocked_by.items()}
         if done.outcomes.get("dead"):
             self._say(organization, "failed", code="dead", entity="visit", counts=counts)
         elif done.parked:
@@ -94,6 +95,31 @@ class Outcomes:
         else:
             self._say(organization, "ok", code="pushed", entity="visit", counts=counts)
             self._say(organization, "ok", code="pushed")
+
+    def compared(self, organization: str, found: Findings, *, to_be_repaired: bool) -> None:
+        """What a comparison has found. A difference is for a person to look at, unless one has asked for its repair."""
+        differs = found.differing > 0 and not to_be_repaired
+        word: Word = "failed" if differs else "ok"
+        code = "week_differs" if differs else "week_compared"
+        self._say(organization, word, code=code, entity="visit", counts=_compared(found))
+        if found.todo_rebuilt:
+            self._say(organization, "failed", code="todo_rebuilt", counts=_counted(found, "todo_rebuilt"))
+        else:
+            self._say(organization, "ok", code="week_compared")
+
+    def repair_begun(self, organization: str, found: Findings) -> None:
+        """How many differences are on their way; with none at all only a person can go on."""
+        if found.repaired:
+            self._say(organization, "ok", code="reconciled", entity="visit", counts={"repaired": found.repaired})
+        else:
+            self._say(organization, "failed", code="week_differs", entity="visit")
+
+    def requeued(self, organization: str, visits: int) -> None:
+        """How many rejected or given-up visits a person has asked for anew."""
+        if visits:
+            self._say(organization, "ok", code="requeued", entity="visit", counts={"requeued": visits})
+        else:
+            self._say(organization, "skipped", code="nothing_failed", entity="visit")
 
     def stopped(self) -> frozenset[str]:
         """The organizations that an open cause has stopped at this step."""
@@ -119,6 +145,11 @@ class Outcomes:
                 counts=counts or {},
             ),
         )
+
+
+def _compared(found: Findings) -> dict[str, int]:
+    unsettled = {f"unsettled.{reason}": count for reason, count in found.unsettled.items()}
+    return _counted(found, "same") | dict(found.differences) | unsettled | _counted(found, "not_ours")
 
 
 def _counted(figures: object, *names: str) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
@@ -55,7 +56,8 @@ def push_organizations(
 
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
-    """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
+    """Send what is due and fits now, or in a few seconds, those who wait longest first; the next tick goes on.
+    Returns the organizations that had work.
 
     An organization that is stopped by an open cause is left alone until its cause is closed, one that is held without a
     word, one whose circuit is open until it may probe; the last is told once. Raises DatabaseAwayError.
@@ -63,7 +65,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
     with doors.connect("run") as conn:
         outcomes = Outcomes(conn, run, step="push")
         due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
-        ends_at = time.monotonic() + TICK_SECONDS
+        ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
 
         def push(link: Link) -> None:
             left = len(due) - due.index(link)
@@ -77,10 +79,12 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
             except PartnerUnavailableError as error:
                 # A cause of this organization's, told once (rule 9): the task that raised it would be red each minute.
                 outcomes.failed(link, error)
-            except (LimitReachedError, SettlingError):
-                return  # The next tick goes on; a tick never waits (design, rule 10).
+            except (LimitReachedError, SettlingError) as wait:
+                if wait.retry_at is not None and wait.retry_at < until_at:
+                    raise
 
-        each_organization(due, push, failed=outcomes.failed, patience=patience)
+        # Not a moment later than its minute: with 60 calls a minute, the window opens just after the next tick begins.
+        each_organization(due, push, failed=outcomes.failed, patience=replace(patience, until_at=until_at))
         return (*(link.organization for link in due), *told)
 
 

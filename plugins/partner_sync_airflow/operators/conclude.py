@@ -69,6 +69,7 @@ def conclude_run(
 
     ``only_new_causes``: a tick is red for what nobody knew, not while a known cause lasts.
     """
+    from partner_sync.delivery.answers import parked_lines
     from partner_sync.incidents import close_incidents
     from partner_sync.runs import conclude
 
@@ -77,11 +78,13 @@ def conclude_run(
         found = conclude(conn, partner=partner, run_key=key)
         for step in steps_done:
             close_incidents(conn, partner=partner, organization="", step=step, run_key=key)
+        parked = list(parked_lines(conn, partner=partner, organizations=list(found.organizations)))
     stopped_steps = [f"{step}: failed / 失敗" for step in steps_failed]
-    notes = [shortened(note, longest=_NOTE_IN_ONE_LANGUAGE) for note in (found.note_ja, found.note_en)]
+    longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in parked) // 2
+    notes = [shortened(note, longest=longest) for note in (found.note_ja, found.note_en)]
     if found.organizations or not stopped_steps:
         # Otherwise the first task has refused the run, and its note says why.
-        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *notes]))
+        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
     if found.notices:
         notifier_of(partner_named(partner)).notice(context, found.notices)
