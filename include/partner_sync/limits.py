@@ -67,7 +67,7 @@ class Limits:
     """All limits of a partner. ``jitter_seconds``: how far apart the ways of two calls can be on the network.
 
     ``grant_ttl_seconds``: for how long a grant is good. ``call_seconds``: how long a call can take; after both
-    together a call in flight is given up, should its process have died. ``circuit``: when failing calls stop the others.
+    together a call in flight is given up, should its process have died. ``circuit``: when failures stop other calls.
 
     Raises ConfigError when jitter leaves no room in a fixed window.
     """
