@@ -7,10 +7,12 @@ PartnerSyncError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
+  one visit goes another way, by itself
+    VisitGoneError, BatchRefusedError
   try again later, by itself
     LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
-    OutcomeUnknownError
+    OutcomeUnknownError, AnotherVisitNamedError
   ours: a person of the team looks
     DataQualityError, DatabaseRefusedError
 
@@ -173,6 +175,21 @@ class SliceIncompleteError(PartnerSyncError):
     template = "The slice {partner}/{organization}/{entity} of run {run_key} is not complete: {problem}."
 
 
+# --- one visit goes another way, by itself ----------------------------------------------------------------
+
+
+class VisitGoneError(PartnerApiError):
+    """404 or 410 to a change by the partner's own name for the visit: somebody has taken it away there. Not done."""
+
+    code = "visit_gone_at_partner"
+
+
+class BatchRefusedError(PartnerApiError):
+    """The partner refuses a batch as a whole and says of none of its visits why. Not done; they go one by one."""
+
+    code = "batch_refused"
+
+
 # --- try again later, by itself -----------------------------------------------------------------------
 
 
@@ -231,6 +248,13 @@ class OutcomeUnknownError(PartnerSyncError):
     template = (
         "{partner}: the answer to {endpoint} was lost ({problem}); it is read back before anything is sent again."
     )
+
+
+class AnotherVisitNamedError(OutcomeUnknownError):
+    """The answer to a call names another visit than the one that was sent."""
+
+    code = "answer_names_another_visit"
+    template = "{partner}: the answer to {endpoint} names another visit; it is read back before anything is sent again."
 
 
 # --- ours: a person of the team looks -----------------------------------------------------------------

@@ -11,14 +11,17 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from airflow_for_tests import ROOT
 from partner_sync.errors import DatabaseAwayError, UnknownOrganizationError
+from partner_sync.kinds.interface import Quota
 from partner_sync.links import Link
 from partner_sync.onboarding import add_link, add_organization
+from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, record_outcome
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.operators.base import run_key
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.delivery import LivePushOperator, ReleaseOperator
 from partner_sync_airflow.operators.master import ExtractOperator, ResolveMasterOperator
+from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.which_week import WeekNotGivenError
 from sandbox.running import RunningPartner
 
@@ -176,6 +179,19 @@ def test_a_run_with_green_tasks_is_red_when_an_organization_stopped(linked):
 def test_a_run_is_red_when_one_shard_failed_even_if_the_others_went_well(linked):
     with pytest.raises(StepsFailedError, match="extract"):
         conclude(linked, DONE | {"extract_1": "failed"}, ("ok", "extracted"))
+
+
+def test_a_run_that_met_another_limit_than_the_files_is_green_and_says_so(linked, put_connection, receiver):
+    put_connection("partner_sync_api", conn_type="http", host=receiver.url, login="x", password="y")
+    put_connection("partner_sync_alerts", conn_type="http", host=f"{receiver.url}/hook")
+    receiver.answers["/auth/token"] = (201, {"access_token": "t"})
+    said = [Quota(name="burst", requests=1, window_seconds=600)]
+    names = {"organization": "sakura-care", "run_key": "honoka__master_sync/r1"}
+    note_policies(linked.connect("run"), partner_named("honoka"), **names, policies=said)
+    conclude(linked, DONE, ("ok", "extracted"))
+    assert [body["code"] for _, path, _, body in receiver.received if path == "/hook"] == ["policy_differs"]
+    [note] = [body["note"] for *_, body in receiver.received if "note" in body]
+    assert "make check-partner" in note
 
 
 def test_a_run_in_which_nothing_was_to_be_done_is_not_concluded(linked):

@@ -18,6 +18,11 @@ CALLING = {"extract", "push", "compare", "compare_again"}
 COMMITTED = load_partners(ROOT / "include" / "partners").partners
 
 
+def _cron_of(dag):
+    """The schedule by the clock, also of a DAG that starts on work as well."""
+    return getattr(dag.timetable, "timetable", dag.timetable)
+
+
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.name)
 def test_a_dag_file_has_at_most_40_lines(file):
     assert len(file.read_text(encoding="utf-8").splitlines()) <= 40
@@ -56,7 +61,7 @@ def test_every_dag_is_tagged_with_its_partner_and_its_kind_of_work(committed, re
 def test_every_dag_runs_at_tokyo_time_without_catching_up(committed, read_dags):
     for dag in read_dags().values():
         assert dag.catchup is False
-        assert dag.timetable.can_be_scheduled is False or str(dag.timetable.timezone) == "Asia/Tokyo"
+        assert _cron_of(dag).can_be_scheduled is False or str(_cron_of(dag).timezone) == "Asia/Tokyo"
 
 
 def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
@@ -130,7 +135,18 @@ def test_a_lost_answer_is_answered_without_any_default():
 def test_a_live_push_is_one_task_each_minute_that_never_overlaps_and_is_never_tried_again(committed, read_dags):
     for dag in read_dags("live_push").values():
         [task] = dag.tasks
-        assert (dag.timetable.expression, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+        assert (_cron_of(dag).expression, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+
+
+def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_is_work(partners, read_dags):
+    file = ROOT / "include" / "partners" / "honoka.yaml"
+    for slug, watch in (("eager", "true"), ("calm", "false")):
+        text = file.read_text(encoding="utf-8").replace("watch: true", f"watch: {watch}")
+        (partners / f"{slug}.yaml").write_text(text, encoding="utf-8")
+    dags = read_dags("live_push")
+    assert dags["calm__live_push"].timetable.asset_condition is None
+    [watcher] = dags["eager__live_push"].timetable.asset_condition.watchers
+    assert watcher.trigger.partner == "eager"
 
 
 def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):

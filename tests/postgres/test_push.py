@@ -326,12 +326,14 @@ def test_an_item_that_needs_a_second_call_gets_a_grant_for_it_or_waits(pusher: P
     partner = replace_limits(pusher.partner, requests=2, per_seconds=60)
     conn = pusher.product.database.connect("push")
     gate = Turnstile(conn, partner, organization=ORGANIZATION, call_class="request")
-    assert gate.grant(1, endpoint="GET /v1/visits") == 1
-    gate.take("GET /v1/visits")
-    gate.take("GET /v1/visits")
-    with pytest.raises(LimitReachedError) as waiting:
+    (permit,), _ = gate.permits(1, endpoint="GET /v1/visits")
+    with gate.passing(permit):
         gate.take("GET /v1/visits")
+        gate.take("GET /v1/visits")
+        with pytest.raises(LimitReachedError) as waiting:
+            gate.take("GET /v1/visits")
     assert waiting.value.retry_at > datetime.now(UTC) + timedelta(seconds=30)
+    gate.returned(permit)
     gate.finish()
     assert pusher.rows("select count(*) from sync.rate_ledger where leaves_by_at > clock_timestamp()") == [(0,)]
 

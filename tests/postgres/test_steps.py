@@ -266,3 +266,16 @@ def test_a_tick_never_waits_for_a_limit(planned):
     push_due(narrow.doors, narrow.partner, run=name("t1", "live_push"), patience=PATIENCE)
     assert datetime.now(UTC) - started < timedelta(seconds=10)
     assert not planned.conclude(name("t1")).failed
+
+
+@pytest.mark.parametrize("direction", ["extract", "push"])
+def test_what_the_partner_says_of_its_limits_is_noted_by_the_run_that_hears_it(planned, direction):
+    planned.practice.limit(500, per_seconds=10, fields=True)
+    if direction == "extract":
+        planned.extract(name("s9"), ["sakura-care"])
+    else:
+        push(planned, release_organizations(planned.doors, order(planned)))
+    [policy] = planned.rows("select distinct requests, differs, file_requests from sync.rate_policy")
+    assert policy == {"requests": 500, "differs": "smaller", "file_requests": 1000}
+    found = planned.conclude(name("s9" if direction == "extract" else "p1"))
+    assert (found.failed, [cause.code for cause in found.notices]) == (False, ["policy_differs"])

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
+from partner_sync.errors import PartnerSyncError
+
 Action = Literal["put", "withdraw"]
 
 
@@ -152,6 +154,10 @@ class PartnerKind(Protocol):
 
     can: Capabilities
 
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        """The lasting policies (calls in a window) that the partner's answers have named so far; also after close."""
+
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
     ) -> Iterator[Page]:
@@ -165,9 +171,20 @@ class PartnerKind(Protocol):
     def send(self, call: VisitCall) -> Accepted:
         """Send one item. RejectedRequestError: final. RateLimitedError, PartnerUnavailableError: surely not done.
         PartnerAuthError, BadAnswerError (a redirect, a method that is not known): not done, the organization stops.
-        OutcomeUnknownError: it may have been done. LimitReachedError: not sent.
+        OutcomeUnknownError: it may have been done. LimitReachedError: not sent. VisitGoneError: not done, the partner
+        no longer has the visit that it had named.
 
         Withdrawing what the partner no longer has (404, 410) is Accepted.
+        """
+
+    def batch_size(self, action: Action, *, named: bool) -> int:
+        """The most visits that one such call takes; 1: they go one by one, by ``send``."""
+
+    def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
+        """Send several items of one action, all named or none, in one call; what came of each, in their order.
+
+        An item of which the answer says nothing clear is an OutcomeUnknownError, never accepted. Raises what ``send``
+        raises when it is true of all of them, and BatchRefusedError when the partner refuses several as a whole.
         """
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:

@@ -146,8 +146,7 @@ class Partner(Part):
         if self.master is not None:
             found |= {f"GET {entity.path}": None for entity in self.master.entities.values()}
         if self.push is not None:
-            parts = (self.push.put, self.push.post, self.push.withdraw, self.push.read_back)
-            found |= {part.endpoint: None for part in parts if part is not None}
+            found |= dict.fromkeys(self.push.endpoints)
         return tuple(found)
 
 

@@ -6,14 +6,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from partner_sync.database import translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, push_organization
+from partner_sync.database import Connection, translated_errors
+from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, needed_keys, push_organization
 from partner_sync.errors import LimitReachedError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.limiter import CallClass
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
+from partner_sync.policies import policies_noted
 from partner_sync.statements import statement
 from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
@@ -45,7 +46,10 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            outcomes.pushed(link.organization, _push(doors, replace(asked, week=work.week.monday), link=link))
+            asked = replace(asked, week=work.week.monday)
+            done = _push(doors, asked, link=link, run=run)
+            reasons = blocked_by_reason(run, asked) if done.blocked else {}
+            outcomes.pushed(link.organization, done, blocked_by=reasons)
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
         return each_organization(links, push, failed=outcomes.failed, patience=patience)
@@ -67,7 +71,8 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
             try:
-                outcomes.pushed(link.organization, _push(doors, replace(asked, seconds=share), link=link))
+                done = _push(doors, replace(asked, seconds=share), link=link, run=conn)
+                outcomes.pushed(link.organization, done)
             except (LimitReachedError, SettlingError):
                 return  # The next tick goes on; a tick never waits (design, rule 10).
 
@@ -76,9 +81,10 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
+    facts = {"partner": partner.slug, "needs": list(needed_keys(partner))}
     with doors.connect("push") as conn:
         with translated_errors():
-            rows = conn.execute(statement("delivery.due_organizations"), {"partner": partner.slug}).fetchall()
+            rows = conn.execute(statement("delivery.due_organizations"), facts).fetchall()
         links = linked_organizations(conn, partner=partner.slug, direction="schedule")
     by_code = {link.organization: link for link in links}
     return [by_code[row["organization"]] for row in rows if row["organization"] in by_code]
@@ -88,12 +94,13 @@ def _asked(partner: Partner, link: Link, *, run_key: str, call_class: CallClass)
     return PushWork(partner=partner, organization=link.organization, run_key=run_key, call_class=call_class)
 
 
-def _push(doors: Doors, asked: PushWork, *, link: Link) -> PushCounts:
+def _push(doors: Doors, asked: PushWork, *, link: Link, run: Connection) -> PushCounts:
+    names = {"organization": link.organization, "run_key": asked.run_key}
     # A connection of its own: its session lock says which claims have a living owner.
-    with doors.connect("push") as conn:
+    with doors.connect("push") as conn, policies_noted(run, asked.partner, **names) as watched:
         access: Access = doors.access(link)
 
         def opened(gate: Gate) -> PartnerKind:
-            return open_kind(asked.partner, access, gate)
+            return watched(open_kind(asked.partner, access, gate))
 
         return push_organization(conn, asked, open_kind=opened)

@@ -24,12 +24,17 @@ ZONE = "Asia/Tokyo"
 
 
 def cron(text: str | None) -> CronTriggerTimetable | None:
-    """A partner file's schedule, in Asia/Tokyo; a run stands for the moment at which it starts.
+    """A partner file's schedule, or none."""
+    return tokyo_cron(text) if text else None
+
+
+def tokyo_cron(text: str) -> CronTriggerTimetable:
+    """A cron text in Asia/Tokyo; a run stands for the moment at which it starts.
 
     No DAG has a start date: a run before one would end in an instant success without any task. And a DAG that is
     switched on waits for its next moment instead of running for the last one: a week must not leave unasked.
     """
-    return CronTriggerTimetable(text, timezone=ZONE, run_immediately=timedelta()) if text else None
+    return CronTriggerTimetable(text, timezone=ZONE, run_immediately=timedelta())
 
 
 def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
+from partner_sync_airflow.notifications import notifier_of
 from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_key
+from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
 from partner_sync_airflow.which_week import head_of_note
 
@@ -84,6 +86,8 @@ def conclude_run(
         # Otherwise the first task has refused the run, and its note says why.
         write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
+    if found.notices:
+        notifier_of(partner_named(partner)).notice(context, found.notices)
     causes = found.new_causes if only_new_causes else (*found.new_causes, *found.known_causes)
     if causes:
         codes = sorted({code for cause in causes for code in cause.organizations if code})
