@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, needed_keys, push_organization
+from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, needed_keys, push_organization
 from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
@@ -48,8 +48,10 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            done = _push(doors, replace(asked, week=work.week.monday), link=link, run=run)
-            outcomes.pushed(link.organization, done)
+            asked = replace(asked, week=work.week.monday)
+            done = _push(doors, asked, link=link, run=run)
+            reasons = blocked_by_reason(run, asked) if done.blocked else {}
+            outcomes.pushed(link.organization, done, blocked_by=reasons)
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
         return each_organization(links, push, failed=outcomes.failed, patience=patience)
