@@ -18,9 +18,8 @@ on conflict (partner, organization, week, run_key) do nothing;
 
 -- name: releasable_visits
 -- The visits of finalized offices that a push of this week would send: everything on a resend, else what the partner
--- does not hold in this version.
-select h.visit_id,
-    sync.missing_keys(%(partner)s, h.organization, c.visit, %(needs)s) <> '{}' as blocked
+-- does not hold in this version. reason (a word of words.yaml) says why one cannot leave; null: it can.
+select h.visit_id, 'no_key_' || (sync.missing_keys(%(partner)s, h.organization, c.visit, %(needs)s))[1] as reason
 from sync.visit_head h
 join sync.change_history c on c.visit_id = h.visit_id and c.version = h.version
 join schedule.week_finalized f on f.office_id = h.office_id and f.week = h.week
@@ -29,6 +28,12 @@ where h.organization = %(organization)s and h.week = %(week)s and not h.cancelle
       select from sync.push_result d
       where d.final and d.partner = %(partner)s and d.visit_id = h.visit_id and d.week = h.week and d.version = h.version))
 order by h.visit_id;
+
+-- name: asked_by_run
+-- Whether a run has asked for a week of all these organizations already: run again it starts no new generation.
+select count(*) = cardinality(%(organizations)s::text[]) as asked
+from sync.push_request
+where partner = %(partner)s and organization = any (%(organizations)s) and week = %(week)s and run_key = %(run_key)s;
 
 -- name: sample_calls
 -- What would be sent for some visits, for the masked bodies of a dry run.

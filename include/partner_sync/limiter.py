@@ -17,8 +17,9 @@ from typing import Any, Literal
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection, translated_errors
-from partner_sync.errors import ConfigError, LimitReachedError
+from partner_sync.errors import CircuitOpenError, ConfigError, HeldError, LimitReachedError
 from partner_sync.kinds.interface import Quota
 from partner_sync.limits import Limit, Limits, seconds_for
 from partner_sync.statements import statement
@@ -54,6 +55,13 @@ class Grant:
 
     def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""
+        if self.reason == "held":
+            return HeldError(partner=self.partner)
+        if self.count and self.reason == "circuit_open":
+            # Our own probe: the others wait for it as for a limit, a second or so.
+            return LimitReachedError(partner=self.partner, retry_at=self.retry_at)
+        if self.reason == "circuit_open":
+            return CircuitOpenError(partner=self.partner, retry_at=self.retry_at)
         return LimitReachedError(partner=self.partner, retry_at=self.retry_at, reason=self.reason or "limit")
 
 
@@ -174,6 +182,7 @@ class LedgerGate:
         self._caller = _Caller(partner, organization, limits, call_class, office)
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
+        self._tally = Tally()
 
     def take(self, endpoint: str) -> None:
         """Return when one call may leave, at once; raises LimitReachedError with the time to ask again."""
@@ -207,7 +216,12 @@ class LedgerGate:
         """Not narrowed by it yet."""
 
     def answered(self, *, reached: bool) -> None:
-        """Not counted yet."""
+        """Tell the circuits what matters to them, at once."""
+        self._tally.note(reached=reached)
+        with self._lock:
+            if (calls := self._tally.take()) is not None:
+                names = {"partner": self._caller.partner, "organization": self._caller.organization}
+                report_calls(self._conn, calls, **names, rule=self._caller.limits.circuit)
 
 
 class PrepaidGate:
@@ -245,7 +259,7 @@ class PrepaidGate:
         """Not narrowed by it yet."""
 
     def answered(self, *, reached: bool) -> None:
-        """Not counted yet."""
+        """Counted by whoever took the grant: telling the circuits needs a connection."""
 
     def close(self) -> None:
         with self._lock:

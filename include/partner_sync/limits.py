@@ -13,6 +13,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from partner_sync.circuit import CircuitRule
 from partner_sync.errors import ConfigError
 from partner_sync.partners.model import Partner
 
@@ -56,7 +57,7 @@ class Limit:
 class Limits:
     """All limits of a partner. ``jitter_seconds``: how far apart the ways of two calls can be on the network.
 
-    ``grant_ttl_seconds``: for how long a grant is good.
+    ``grant_ttl_seconds``: for how long a grant is good. ``circuit``: when calls that fail stop the others.
 
     Raises ConfigError when jitter leaves no room in a fixed window.
     """
@@ -64,6 +65,7 @@ class Limits:
     limits: tuple[Limit, ...]
     jitter_seconds: float = 0.2
     grant_ttl_seconds: float = 10.0
+    circuit: CircuitRule = field(default_factory=CircuitRule)
 
     def __post_init__(self) -> None:
         for limit in self.limits:
@@ -88,7 +90,14 @@ def limits_of(partner: Partner) -> Limits:
         limits=tuple(Limit(**limit.model_dump()) for limit in partner.limits),
         jitter_seconds=partner.jitter_seconds,
         grant_ttl_seconds=partner.grant_ttl_seconds,
+        circuit=_circuit_of(partner),
     )
+
+
+def _circuit_of(partner: Partner) -> CircuitRule:
+    times = partner.timeouts
+    longest_call_seconds = partner.grant_ttl_seconds + times.connect_seconds + times.read_seconds
+    return CircuitRule(**partner.circuit.model_dump(), probe_seconds=longest_call_seconds)
 
 
 def seconds_for(limits: Limits, calls: int, *, start_at: datetime, endpoint: str | None = None) -> float:

@@ -1,4 +1,4 @@
-"""The words for steps and counts in run notes and messages (words.yaml)."""
+"""The words for steps, counts, reasons and waits in run notes and messages (words.yaml)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ def step_name(step: str, language: Language) -> str:
 def count_name(key: str, language: Language) -> str:
     """'patient.inserted' -> '利用者 新規'; parts without a word are shown as they are written."""
     return " ".join(_word("counts", part, language=language) for part in key.split("."))
+
+
+def reason_name(reason: str, language: Language) -> str:
+    """Why a visit cannot leave, or why a person is asked: 'no_key_patient' -> '利用者が連携先と未対応付け'."""
+    return _word("reasons", reason, language=language)
+
+
+def wait_name(code: str, language: Language) -> str:
+    """What is waited for, by the code of the error that says so: 'waiting_for_limit' -> '呼び出し上限の空き'."""
+    return _word("waits", code, language=language)
 
 
 def _word(kind: str, key: str, *, language: Language) -> str:

@@ -16,6 +16,7 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import PartnerSyncError
 from partner_sync.partners.model import Partner
+from partner_sync_airflow.approvals import question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
 
 if TYPE_CHECKING:
@@ -70,16 +71,16 @@ class PartnerSyncNotifier(BaseNotifier):
             self._tell(cause, context, level=logging.WARNING)
 
     def _tell(self, cause: Cause, context: Context, *, level: int) -> None:
-        alert = self._alert_of(cause, context)
+        alert = self._alert_of(cause, context, text=self._text(cause, context.get("exception")))
         self.log.log(level, "%s", alert.text)
         self._post(alert)
 
-    def _alert_of(self, cause: Cause, context: Context) -> Alert:
+    def _alert_of(self, cause: Cause, context: Context, *, text: str) -> Alert:
         from partner_sync.catalogue import entry
 
         ti, found = context["ti"], entry(cause.code)
         return Alert(
-            text=self._text(cause, context.get("exception")),
+            text=text,
             partner=self.partner,
             organizations=tuple(code for code in cause.organizations if code),
             step=cause.step,
@@ -125,6 +126,32 @@ def notifier_of(partner: Partner) -> PartnerSyncNotifier:
     """The notifier for a partner, as its file names the channel and the partner."""
     names = (partner.name.ja, partner.name.en)
     return PartnerSyncNotifier(partner=partner.slug, alert=partner.owner.alert, names=names)
+
+
+class QuestionNotifier(PartnerSyncNotifier):
+    """Tells of a push that waits for a person: its plan, and where to answer."""
+
+    def notify(self, context: Context) -> None:
+        """Send it; a receiver that is away is logged and fails nothing: the question stands in Airflow's UI."""
+        from airflow.providers.standard.operators.hitl import HITLOperator
+
+        from partner_sync.incidents import Cause
+
+        question = question_of(context)
+        cause = Cause(
+            partner=self.partner,
+            step=context["ti"].task_id,
+            code="approval_wanted",
+            organizations=tuple(question.organizations),
+            incident_ids=(),
+        )
+        try:
+            where = HITLOperator.generate_link_to_ui_from_context(context=context)
+        except ValueError:  # Airflow has not been told its own address (api.base_url).
+            where = f"{context['ti'].dag_id}, {context['ti'].run_id}"
+        text = "\n\n".join([self._text(cause, None), question.subject, question.body, where])
+        self.log.info("%s", text)
+        self._post(self._alert_of(cause, context, text=text))
 
 
 def _headers(password: str | None) -> dict[str, str]:

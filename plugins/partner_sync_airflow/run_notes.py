@@ -28,8 +28,11 @@ _TIMEOUT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def write_note(context: Context, text: str) -> bool:
-    """Set the run's note, cut to what Airflow takes; returns whether it was written, and logs why not."""
+def write_note(context: Context, text: str, *, of: tuple[str, str] | None = None) -> bool:
+    """Set the run's note, cut to what Airflow takes; returns whether it was written, and logs why not.
+
+    ``of``: DAG id and run id of another run.
+    """
     import httpx
 
     connection = find_connection(CONNECTION_ID)
@@ -37,7 +40,8 @@ def write_note(context: Context, text: str) -> bool:
         _log.warning("The run's note was not written: there is no Airflow connection %s with a host.", CONNECTION_ID)
         return False
     login = {"username": connection.login, "password": connection.password}
-    run = f"dags/{_part(context['dag'].dag_id)}/dagRuns/{_part(context['run_id'])}"
+    dag_id, run_id = of or (context["dag"].dag_id, context["run_id"])
+    run = f"dags/{_part(dag_id)}/dagRuns/{_part(run_id)}"
     try:
         # The environment may name a proxy, which would not know this network.
         with httpx.Client(base_url=connection.host, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:

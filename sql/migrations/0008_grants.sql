@@ -127,6 +127,9 @@ begin
     if calls > 0 then
         grant_id := nextval('sync.rate_grant');
         perform sync.write_grant(specs, grant_id, p_organization, calls, granted_at, expires_at);
+        if stop.most_calls is not null then
+            perform sync.take_probe(p_partner, p_organization, granted_at);
+        end if;
     end if;
     if calls < p_count then
         reason := coalesce(stop.reason, 'limit');

@@ -266,7 +266,7 @@ def test_two_pushers_send_every_visit_once(pusher: Pusher) -> None:
 def test_the_plan_counts_what_would_go_and_masks_the_bodies(pusher: Pusher) -> None:
     release = pusher.product.database.connect("release")
     plan = plan_push(release, partner=pusher.partner, organizations=[ORGANIZATION], week=WEEK)
-    assert (plan.visits, plan.organizations[0].blocked) == (3, 0)
+    assert (plan.visits, plan.calls, plan.blocked) == (3, 3, {})
     calls = sample_calls(release, partner="honoka", visits=plan.organizations[0].sample_visit_ids)
     kind = pusher.open(NoCalls())
     bodies = masked_bodies(kind, calls)

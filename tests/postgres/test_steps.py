@@ -22,7 +22,7 @@ from partner_sync.steps.merge import MergeWork, merge_organizations
 from partner_sync.steps.organizations import Doors, Patience
 from partner_sync.steps.outcomes import RunName
 from partner_sync.steps.push import WeekWork, push_due, push_organizations
-from partner_sync.steps.release import ReleaseWork, dry_run, links_to_release, release_organizations
+from partner_sync.steps.release import ReleaseWork, dry_run, links_to_release, plan_release, release_organizations
 from partner_sync.steps.validate import validate_organizations
 from partner_sync.weeks import Week
 from postgres_server import Database
@@ -105,8 +105,8 @@ def name(key, dag="master_sync"):
     return RunName(partner="honoka", run_key=key, dag=dag)
 
 
-def limited(world, requests):
-    limit = Limit(scope="organization", requests=requests, per_seconds=600)
+def limited(world, requests, per_seconds=600):
+    limit = Limit(scope="organization", requests=requests, per_seconds=per_seconds)
     return World(world.database, world.partner.model_copy(update={"limits": (limit,)}), world.practice, world.keys)
 
 
@@ -200,10 +200,11 @@ def push(world, organizations, key="p1"):
 
 
 def test_a_push_sends_the_finalized_offices_and_lists_the_others(planned):
+    told = plan_release(planned.doors, order(planned)).lines()
+    assert any("kaede-care" in line for line in told if "not finalized" in line)
     released = release_organizations(planned.doors, order(planned))
-    assert set(released.organizations) == {"sakura-care", "momiji-care"}
-    assert any("kaede-care" in line for line in released.lines if "not finalized" in line)
-    assert push(planned, released.organizations) is None
+    assert set(released) == {"sakura-care", "momiji-care"}
+    assert push(planned, released) is None
     assert len(planned.practice.visits()) == 4
     assert planned.conclude(name("p1")).counts["push"]["visit.accepted"] == 4
 
@@ -230,14 +231,14 @@ def test_a_dry_run_shows_shapes_and_no_value_and_neither_writes_nor_calls(planne
 
 def test_a_push_that_meets_the_limit_says_who_waits_and_ends_it_later(planned):
     released = release_organizations(planned.doors, order(planned))
-    waiting = push(limited(planned, 1), released.organizations)
+    waiting = push(limited(planned, 1), released)
     assert waiting is not None
     assert push(planned, waiting.organizations) is None
     assert len(planned.practice.visits()) == 4
 
 
 def test_a_tick_sends_a_later_change_of_a_released_week_and_nothing_else(planned):
-    push(planned, release_organizations(planned.doors, order(planned)).organizations)
+    push(planned, release_organizations(planned.doors, order(planned)))
     planned.database.connect("product").execute(
         "update schedule.visit set note = 'x', revision = 2 where visit_id = 'v0-1'"
     )
@@ -258,7 +259,14 @@ def test_a_tick_leaves_an_organization_alone_whose_key_is_known_to_be_wrong(plan
     assert calls == len(planned.practice.received("sakura-care", method="PUT"))
 
 
-def test_a_tick_never_waits_for_a_limit(planned):
+def test_a_tick_goes_on_when_the_limit_opens_in_a_moment(planned):
+    release_organizations(planned.doors, order(planned))
+    narrow = limited(planned, 2, per_seconds=1)
+    push_due(narrow.doors, narrow.partner, run=name("t1", "live_push"), patience=PATIENCE)
+    assert len(planned.practice.visits()) == 4
+
+
+def test_a_tick_leaves_to_the_next_one_what_the_limit_does_not_allow_soon(planned):
     release_organizations(planned.doors, order(planned))
     narrow = limited(planned, 1)
     started = datetime.now(UTC)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from partner_sync.catalogue import Language
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.claims import visit_call
 from partner_sync.delivery.push import needed_keys
@@ -15,18 +17,27 @@ from partner_sync.masking import masked
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 from partner_sync.weeks import TOKYO, Week
+from partner_sync.words import reason_name
 
 SAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrganizationPlan:
-    """What a push of a week comes to for one organization: ``visits`` would be sent, ``blocked`` ones cannot."""
+    """What a push of a week comes to for one organization: ``visits`` would be sent, one call each.
+
+    ``blocked``: how many cannot, by reason; a few of them by our own visit ids, beside a few of those that can.
+    """
 
     organization: str
     visits: int
-    blocked: int
+    blocked: Mapping[str, int]
     sample_visit_ids: tuple[str, ...]
+    blocked_visit_ids: tuple[str, ...]
+
+    @property
+    def calls(self) -> int:
+        return self.visits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +52,40 @@ class Plan:
     def visits(self) -> int:
         return sum(one.visits for one in self.organizations)
 
-    def sentence(self, now: datetime) -> str:
-        """'week ...: 1,240 visits, 11 minutes, done by 18:21 (Asia/Tokyo)'."""
-        done_at = (now + timedelta(seconds=self.seconds)).astimezone(TOKYO)
-        minutes = -(-self.seconds // 60)
-        blocked = sum(one.blocked for one in self.organizations)
-        return (
-            f"{self.week.describe()}: {self.visits:,} visits, as many calls, about {minutes:.0f} minutes "
-            f"under the limits, done by {done_at:%H:%M} (Asia/Tokyo); {blocked:,} blocked"
-        )
+    @property
+    def calls(self) -> int:
+        return sum(one.calls for one in self.organizations)
+
+    @property
+    def blocked(self) -> Mapping[str, int]:
+        """How many visits cannot leave, by reason."""
+        return sum((Counter(one.blocked) for one in self.organizations), Counter())
+
+    def lines(self, language: Language, *, now: datetime) -> list[str]:
+        """'1,240 visits, 620 calls, about 11 minutes under the limits, done by 18:21', and what is blocked, and why."""
+        done_by, minutes = clock_time(now + timedelta(seconds=self.seconds), now=now), -(-self.seconds // 60)
+        if language == "ja":
+            told = f"計画: 予定 {self.visits:,}件、呼び出し {self.calls:,}回、上限内で約{minutes:,.0f}分、"
+            return [f"{told}{done_by}ごろ完了見込み", *self._blocked_lines(language)]
+        told = f"plan: {self.visits:,} visits, {self.calls:,} calls, about {minutes:,.0f} minutes under the limits"
+        return [f"{told}, done by {done_by} (Asia/Tokyo)", *self._blocked_lines(language)]
+
+    def _blocked_lines(self, language: Language) -> list[str]:
+        if not self.blocked:
+            return []
+        reasons = ", ".join(f"{reason_name(reason, language)} {count:,}" for reason, count in self.blocked.items())
+        some = [visit for one in self.organizations for visit in one.blocked_visit_ids][:SAMPLES]
+        heads: dict[Language, str] = {"ja": "送れない予定", "en": "blocked"}
+        return [f"{heads[language]}: {reasons} ({', '.join(some)}{', ...' if self._more_blocked(some) else ''})"]
+
+    def _more_blocked(self, shown: Sequence[str]) -> bool:
+        return sum(self.blocked.values()) > len(shown)
+
+
+def clock_time(moment: datetime, *, now: datetime) -> str:
+    """'18:21' in Asia/Tokyo, with its day when that is not today."""
+    at, today = moment.astimezone(TOKYO), now.astimezone(TOKYO).date()
+    return f"{at:%H:%M}" if at.date() == today else f"{at:%Y-%m-%d %H:%M}"
 
 
 def plan_push(
@@ -57,7 +93,7 @@ def plan_push(
 ) -> Plan:
     """The plan for the finalized offices of these organizations, as login sync_release; writes nothing."""
     plans = tuple(_organization_plan(conn, partner, code, week=week, resend=resend) for code in organizations)
-    calls = {plan.organization: plan.visits for plan in plans}
+    calls = {plan.organization: plan.calls for plan in plans}
     seconds = seconds_under(limits_of(partner), calls, start_at=datetime.now(UTC))
     return Plan(week=week, organizations=plans, seconds=seconds)
 
@@ -74,12 +110,14 @@ def _organization_plan(
     }
     with translated_errors():
         rows = conn.execute(statement("release.releasable_visits"), facts).fetchall()
-    sendable = [row["visit_id"] for row in rows if not row["blocked"]]
+    sendable = [row["visit_id"] for row in rows if row["reason"] is None]
+    blocked = [row for row in rows if row["reason"] is not None]
     return OrganizationPlan(
         organization=organization,
         visits=len(sendable),
-        blocked=len(rows) - len(sendable),
+        blocked=Counter(row["reason"] for row in blocked),
         sample_visit_ids=tuple(sendable[:SAMPLES]),
+        blocked_visit_ids=tuple(row["visit_id"] for row in blocked[:SAMPLES]),
     )
 
 

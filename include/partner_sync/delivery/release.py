@@ -11,7 +11,7 @@ from partner_sync.errors import NothingFinalizedError
 from partner_sync.statements import statement
 from partner_sync.weeks import Week
 
-Mode = Literal["changes", "resend", "weekly"]
+Mode = Literal["changes", "resend", "weekly", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,14 @@ def release_week(
                 },
             )
     return report
+
+
+def asked_by_run(conn: Connection, *, partner: str, organizations: Sequence[str], week: Week, run_key: str) -> bool:
+    """Whether this run has asked for the week of all of them already: when it does again nothing is sent anew."""
+    facts = {"partner": partner, "organizations": list(organizations), "week": week.monday, "run_key": run_key}
+    with translated_errors():
+        row = conn.execute(statement("release.asked_by_run"), facts).fetchone()
+    return bool(row and row["asked"])
 
 
 def _offices(conn: Connection, organization: str, week: Week) -> list[OfficeWeek]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
@@ -75,6 +76,7 @@ class Turnstile:
         self._opened: list[_Open] = []
         self._here = _Here()
         self._told_to_stop = threading.Event()
+        self._tally = Tally()
 
     @property
     def told_to_stop(self) -> bool:
@@ -107,6 +109,7 @@ class Turnstile:
             if each.out <= 0:
                 with self._connection_lock:
                     finish_grant(self._conn, each.grant)
+        self._report()
 
     @contextmanager
     def passing(self, permit: Permit) -> Iterator[None]:
@@ -148,10 +151,20 @@ class Turnstile:
             self._here.gate.told(quotas)
 
     def answered(self, *, reached: bool) -> None:
-        if self._here.gate is not None:
-            self._here.gate.answered(reached=reached)
+        self._tally.note(reached=reached)
+        if self._tally.in_a_row >= self._limits.circuit.failures:
+            # What was granted ahead must not run into a partner that is down: the ledger decides how it goes on.
+            self._told_to_stop.set()
+
+    def _report(self) -> None:
+        if (calls := self._tally.take()) is not None:
+            names = {"partner": self._partner, "organization": self._organization}
+            with self._connection_lock:
+                report_calls(self._conn, calls, **names, rule=self._limits.circuit)
 
     def _take_anew(self, endpoint: str, permit: Permit) -> None:
+        # A probe that got through may be one call of several: the next needs a circuit that is closed.
+        self._report()
         grant = self._acquire(1, endpoint, office=permit.office)
         if not grant.count:
             raise grant.refusal()

@@ -19,10 +19,23 @@ from partner_sync.errors import (
 )
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
-from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, Quota, VisitCall
+from partner_sync.kinds.interface import (
+    Accepted,
+    Access,
+    Action,
+    Capabilities,
+    Gate,
+    HeldVisit,
+    Page,
+    Presence,
+    Quota,
+    VisitCall,
+    VisitPage,
+)
 from partner_sync.kinds.listing import Listing
 from partner_sync.kinds.rest_batch import BatchSender
 from partner_sync.kinds.visit_body import VisitBody, name_or_none
+from partner_sync.kinds.visit_list import Differences, VisitListing
 from partner_sync.partners.converters import Unfit
 from partner_sync.partners.model import Partner
 from partner_sync.partners.paths import holds, value_at
@@ -44,6 +57,7 @@ def capabilities(partner: Partner) -> Capabilities:
         batch=push is not None and push.batch is not None,
         cancel=push is not None,
         idempotency_key=push is not None and all(call.idempotency_header for call in creating if call),
+        list_visits=push is not None and push.visits_list is not None,
     )
 
 
@@ -55,6 +69,7 @@ class RestJsonKind:
         self._partner = partner
         self._client = PartnerClient(partner, access, gate)
         self._body = VisitBody(partner.push) if partner.push else None
+        self._differences = Differences(partner.push) if partner.push else None
 
     def close(self) -> None:
         self._client.close()
@@ -139,6 +154,17 @@ class RestJsonKind:
         records = (record for page in listing.pages() for record in page.records)
         ours = [each for each in records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
         return self._presence(call, section, records=ours)
+
+    def visits(
+        self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
+    ) -> Iterator[VisitPage]:
+        if self._push.visits_list is None:
+            raise ConfigError(problem=f"The partner file of {self._partner.slug} has no list of visits.")
+        listing = VisitListing(client=self._client, section=self._push.visits_list)
+        return listing.pages(week, organization, position=position)
+
+    def differences(self, held: HeldVisit, values: Mapping[str, object]) -> tuple[str, ...]:
+        return self._differences.between(held.record, values) if self._differences else ()
 
     @property
     def _push(self) -> Push:
@@ -237,7 +263,8 @@ class RestJsonKind:
             return _ABSENT
         same = next((each for each in present if self._holds(each, call)), None)
         ref = name_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
-        return Presence(found="different" if same is None else "same", partner_ref=ref)
+        differing = self._differences.between(present[0], call.values) if same is None and self._differences else ()
+        return Presence(found="different" if same is None else "same", partner_ref=ref, fields=differing)
 
     def _holds(self, record: dict[str, object], call: VisitCall) -> bool:
         try:

@@ -95,6 +95,24 @@ class Limit(Part):
         return self
 
 
+class Circuit(Part):
+    """When calls that fail stop the others: ``failures`` in a row the organization's own, calls of ``organizations``
+    organizations the whole partner's. ``open_seconds``: how long at first; twice as long each time in a row.
+    """
+
+    failures: PositiveInt = Field(default=10, le=1000)
+    # Not less: calls that get through are told every 5 seconds (circuit.py), also the one that closes a circuit.
+    open_seconds: float = Field(default=30.0, ge=5, le=3600)
+    longest_open_seconds: float = Field(default=600.0, ge=5, le=86400)
+    organizations: int = Field(default=3, ge=2, le=1000)
+
+    @model_validator(mode="after")
+    def _opens_for_longer_not_shorter(self) -> Circuit:
+        if self.longest_open_seconds < self.open_seconds:
+            raise ValueError("`longest_open_seconds` must be at least `open_seconds`")
+        return self
+
+
 class Partner(Part):
     """One partner, as its file says. ``slug`` is the file's stem and does not stand in the file."""
 
@@ -109,6 +127,7 @@ class Partner(Part):
     limit_scope_at: DottedPath | None = None
     jitter_seconds: float = Field(default=0.2, ge=0, le=10)
     grant_ttl_seconds: float = Field(default=10.0, gt=0, le=300)
+    circuit: Circuit = Field(default_factory=Circuit)
     concurrency: PositiveInt = Field(default=4, le=64)
     shards: PositiveInt = Field(default=2, le=16)
     master: Master | None = None
@@ -150,4 +169,4 @@ class Partner(Part):
         return tuple(found)
 
 
-__all__ = ["SLUG_PATTERN", "Auth", "Limit", "Name", "Owner", "Partner", "Timeouts"]
+__all__ = ["SLUG_PATTERN", "Auth", "Circuit", "Limit", "Name", "Owner", "Partner", "Timeouts"]

@@ -21,6 +21,7 @@ from partner_sync.partners.parts import (
     Text,
     refuse,
 )
+from partner_sync.partners.visits_list import VisitsList
 
 _TYPES_OF = {"text": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
@@ -161,7 +162,8 @@ class Push(Part):
     a change, a finalized week or a release also starts it at once.
 
     Without ``post``, ``put`` creates and changes. With it, a visit that the partner has not named yet goes by
-    ``post``, and ``partner_ref`` is where the answer names it.
+    ``post``, and ``partner_ref`` is where the answer names it. A push of more than ``approve_over_calls`` calls asks a
+    person first.
     """
 
     schedule: Cron | None = None
@@ -172,10 +174,12 @@ class Push(Part):
     withdraw: Call
     read_back: ReadBack | None = None
     batch: Batch | None = None
+    visits_list: VisitsList | None = Field(default=None, alias="list")
     map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1)]
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
     max_attempts: PositiveInt = Field(default=8, le=50)
+    approve_over_calls: PositiveInt = 5000
 
     @model_validator(mode="after")
     def _watches_what_is_live(self) -> Push:

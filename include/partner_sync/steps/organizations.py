@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from partner_sync.database import Connection
 from partner_sync.errors import (
     DatabaseAwayError,
+    HeldError,
     LimitReachedError,
     PartnerSyncError,
     PartnerUnavailableError,
@@ -41,10 +42,11 @@ class Doors:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Organizations that are not done, and the first moment at which one of them can go on."""
+    """Who are not done; the first moment at which one of them can go on, and the code of what it awaits."""
 
     organizations: tuple[str, ...]
     retry_at: datetime
+    code: str = LimitReachedError.code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,9 @@ def _one_round(
     for link in links:
         try:
             work(link)
+        except HeldError as held:
+            failed(link, held)
+            continue
         except (LimitReachedError, RateLimitedError, SettlingError) as wait:
             waiting.append((link, wait))
         except PartnerUnavailableError as error:
@@ -136,8 +141,9 @@ def _who_waits(
             failed(link, wait)
     if not patient:
         return None
-    first = min(wait.retry_at for _, wait in patient)
-    return Waiting(organizations=tuple(link.organization for link, _ in patient), retry_at=first)
+    first = min((wait for _, wait in patient), key=lambda wait: wait.retry_at)
+    organizations = tuple(link.organization for link, _ in patient)
+    return Waiting(organizations=organizations, retry_at=first.retry_at, code=first.code)
 
 
 def _now() -> datetime:

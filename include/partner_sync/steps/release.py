@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from partner_sync.database import Connection
 from partner_sync.delivery.plan import SAMPLES, Plan, masked_bodies, plan_push, sample_calls
-from partner_sync.delivery.release import Mode, OfficeWeek, ReleaseReport, release_week, review_week
+from partner_sync.delivery.release import Mode, OfficeWeek, ReleaseReport, asked_by_run, release_week, review_week
+from partner_sync.delivery.requeue import FailedWeek, plan_failed, requeue_failed
 from partner_sync.errors import ConfigError
-from partner_sync.kinds.interface import Quota
+from partner_sync.kinds.interface import Access, Quota
 from partner_sync.kinds.registry import open_kind
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
@@ -36,13 +37,23 @@ class ReleaseWork:
     def organizations(self) -> tuple[str, ...]:
         return tuple(link.organization for link in self.links)
 
+    @property
+    def failed(self) -> FailedWeek:
+        """What the mode ``failed`` asks for anew."""
+        return FailedWeek(partner=self.partner.slug, week=self.week, run_key=self.run.run_key)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Released:
-    """The organizations with a released office, and what to tell about the release, in lines."""
+class Planned:
+    """What a release would come to: its offices, and the plan of the push."""
 
-    organizations: tuple[str, ...]
-    lines: tuple[str, ...]
+    report: ReleaseReport
+    plan: Plan
+
+    def lines(self) -> list[str]:
+        """What people are told, in both languages; our own codes and ids only."""
+        now = datetime.now(UTC)
+        return [*self.plan.lines("ja", now=now), *self.plan.lines("en", now=now), *_told(self.report)]
 
 
 def links_to_release(doors: Doors, *, partner: str, codes: Sequence[str], weekly_only: bool) -> tuple[Link, ...]:
@@ -55,8 +66,29 @@ def links_to_release(doors: Doors, *, partner: str, codes: Sequence[str], weekly
     return tuple(link for link in links if link.release_mode == "weekly" or not weekly_only)
 
 
-def release_organizations(doors: Doors, work: ReleaseWork) -> Released:
-    """Release the finalized offices and plan the push; a retry adds nothing. Raises NothingFinalizedError."""
+def plan_release(doors: Doors, work: ReleaseWork) -> Planned:
+    """Which offices would be released, and the plan of the push; writes nothing. Raises NothingFinalizedError.
+
+    A run that has asked already, and is run again, starts no new generation: its resend is planned as what is left.
+    """
+    with doors.connect("release") as conn:
+        report = review_week(conn, organizations=work.organizations, week=work.week)
+        if work.mode == "failed":
+            plan = plan_failed(conn, work.failed, partner=work.partner, organizations=report.organizations)
+            return Planned(report=report, plan=plan)
+        resend = work.mode == "resend" and not asked_by_run(
+            conn,
+            partner=work.partner.slug,
+            organizations=report.organizations,
+            week=work.week,
+            run_key=work.run.run_key,
+        )
+        plan = plan_push(conn, partner=work.partner, organizations=report.organizations, week=work.week, resend=resend)
+    return Planned(report=report, plan=plan)
+
+
+def release_organizations(doors: Doors, work: ReleaseWork) -> tuple[str, ...]:
+    """Release the finalized offices; a retry adds nothing. Gives their organizations. Raises NothingFinalizedError."""
     with doors.connect("release") as conn:
         report = release_week(
             conn,
@@ -67,40 +99,48 @@ def release_organizations(doors: Doors, work: ReleaseWork) -> Released:
             requested_by=work.requested_by,
             run_key=work.run.run_key,
         )
-        plan = _plan(conn, work, report=report)
     with doors.connect("run") as run:
         outcomes = Outcomes(run, work.run, step="release")
         for organization in work.organizations:
             released, skipped = (_count(offices, organization) for offices in (report.released, report.skipped))
             outcomes.released(organization, offices=released, not_finalized=skipped)
-    return Released(organizations=report.organizations, lines=(*_told(report), plan.sentence(datetime.now(UTC))))
+    return report.organizations
+
+
+def requeue_organizations(doors: Doors, work: ReleaseWork) -> tuple[str, ...]:
+    """Ask anew for what was rejected or given up; releases nothing. Gives the organizations that have any."""
+    requeued: dict[str, int] = {}
+    with doors.connect("release") as conn:
+        for code in work.organizations:
+            requeued[code] = requeue_failed(conn, work.failed, organization=code, requested_by=work.requested_by)
+    with doors.connect("run") as run:
+        outcomes = Outcomes(run, work.run, step="release")
+        for code, visits in requeued.items():
+            outcomes.requeued(code, visits)
+    return tuple(code for code, visits in requeued.items() if visits)
 
 
 def dry_run(doors: Doors, work: ReleaseWork) -> list[str]:
-    """What a release would come to: counts, minutes under the limits, masked bodies of a few visits; writes nothing.
+    """The plan, for each organization, and masked bodies of a few visits; writes nothing, calls nobody.
 
     Raises NothingFinalizedError.
     """
+    planned = plan_release(doors, work)
+    told = planned.lines()
+    told += [
+        f"{one.organization}: {one.visits:,} visits, {sum(one.blocked.values()):,} blocked"
+        for one in planned.plan.organizations
+    ]
     with doors.connect("release") as conn:
-        report = review_week(conn, organizations=work.organizations, week=work.week)
-        plan = _plan(conn, work, report=report)
-        told = [*_told(report), plan.sentence(datetime.now(UTC))]
-        told += [f"{one.organization}: {one.visits:,} visits, {one.blocked:,} blocked" for one in plan.organizations]
-        return [*told, *_samples(conn, doors, work=work, plan=plan)]
+        return [*told, *_samples(conn, work=work, plan=planned.plan)]
 
 
 def _count(offices: Sequence[OfficeWeek], organization: str) -> int:
     return sum(office.organization == organization for office in offices)
 
 
-def _plan(conn: Connection, work: ReleaseWork, *, report: ReleaseReport) -> Plan:
-    return plan_push(
-        conn, partner=work.partner, organizations=report.organizations, week=work.week, resend=work.mode == "resend"
-    )
-
-
 def _told(report: ReleaseReport) -> Iterator[str]:
-    yield f"released / 連携対象: {_offices(report.released)}"
+    yield f"finalized / FIX済み: {_offices(report.released)}"
     if report.skipped:
         yield f"not finalized, skipped / 未FIXのため対象外: {_offices(report.skipped)}"
 
@@ -113,14 +153,18 @@ def _offices(offices: Sequence[OfficeWeek]) -> str:
     return "; ".join(f"{code}: office {', '.join(ids)}" for code, ids in by_organization.items())
 
 
-def _samples(conn: Connection, doors: Doors, *, work: ReleaseWork, plan: Plan) -> Iterator[str]:
+def _samples(conn: Connection, *, work: ReleaseWork, plan: Plan) -> Iterator[str]:
     wanted = [visit for one in plan.organizations for visit in one.sample_visit_ids][:SAMPLES]
     if not wanted:
         return
     calls = sample_calls(conn, partner=work.partner.slug, visits=wanted)
-    with closing(open_kind(work.partner, doors.access(work.links[0]), _ClosedGate())) as kind:
+    # Bodies need no key: one organization's wrong one must not hide the plan of the others.
+    with closing(open_kind(work.partner, _NOBODYS_ACCESS, _ClosedGate())) as kind:
         for call, body in zip(calls, masked_bodies(kind, calls), strict=True):
             yield f"{call.visit_id}: {json.dumps(body, ensure_ascii=False)}"
+
+
+_NOBODYS_ACCESS = Access(base_url="https://dry-run.invalid", login="nobody", secret="-")  # noqa: S106
 
 
 class _ClosedGate:

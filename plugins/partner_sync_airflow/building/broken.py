@@ -7,8 +7,8 @@ from airflow.sdk import DAG
 from partner_sync_airflow.building.arguments import TAGS, Kind, cron, task_arguments
 from partner_sync_airflow.operators.broken import BrokenPartnerFileOperator
 
-#: A partner must not stand still in silence: each working morning its tasks fail and tell. The minute's DAG need not.
-_SCHEDULES: dict[Kind, str | None] = {"master_sync": "0 8 * * *", "schedule_push": "0 8 * * *", "live_push": None}
+#: A partner must not stand still in silence: each working morning its tasks fail and tell. The others need not.
+_SCHEDULES: dict[Kind, str | None] = {"master_sync": "0 8 * * *", "schedule_push": "0 8 * * *"}
 
 
 def broken_dag(slug: str, kind: Kind, *, problems: list[str]) -> DAG:
@@ -18,7 +18,7 @@ def broken_dag(slug: str, kind: Kind, *, problems: list[str]) -> DAG:
     with DAG(
         dag_id=f"{slug}__{kind}",
         description=f"{slug}: 連携先ファイルを読み込めません / the partner file cannot be used",
-        schedule=cron(_SCHEDULES[kind]),
+        schedule=cron(_SCHEDULES.get(kind)),
         catchup=False,
         max_active_runs=1,
         tags=[slug, TAGS[kind], kind, "broken"],

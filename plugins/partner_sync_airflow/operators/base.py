@@ -12,6 +12,8 @@ from airflow.sdk.definitions.context import Context
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.cut_chain import CutChain
 from partner_sync_airflow.partner_files import partner_named
+from partner_sync_airflow.run_notes import write_note
+from partner_sync_airflow.which_week import head_of_note
 
 if TYPE_CHECKING:
     from partner_sync.steps.organizations import Doors, Patience, Waiting
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 #: How long after its start a run stops waiting for limits and lost answers, and says so.
 LONGEST_WAIT = timedelta(hours=12)
 _LONGEST_RUN_KEY = 200
+_SHOWN_ORGANIZATIONS = 20
 
 
 class PartnerSyncOperator(BaseOperator):
@@ -65,7 +68,7 @@ class WaitingOperator(PartnerSyncOperator):
         """Do the step for these organizations, or defer for those that have to wait."""
         waiting = self.run_step(context, organizations)
         if waiting is not None:
-            self.wait(waiting)
+            self.wait(context, waiting)
 
     def run_step(self, context: Context, organizations: list[str]) -> Waiting | None:
         """The step in the core."""
@@ -76,15 +79,31 @@ class WaitingOperator(PartnerSyncOperator):
         with CutChain():
             self.step(context, organizations)
 
-    def wait(self, waiting: Waiting) -> NoReturn:
-        """Give the worker back until the moment that the ledger, or a lost answer's settle time, names."""
+    def wait(self, context: Context, waiting: Waiting) -> NoReturn:
+        """Give the worker back until the moment that the ledger, or a lost answer's settle time, names.
+
+        The log, the run's note and the waiting task's trigger say for what, for whom and until when.
+        """
         from partner_sync_airflow.triggers import WaitTrigger
 
-        codes = list(waiting.organizations)
-        waits_for = f"{self.partner}: {', '.join(codes[:20])}{' ...' if len(codes) > 20 else ''}"
-        self.log.info("Waiting until %s for the limits or answers of %s.", waiting.retry_at.isoformat(), waits_for)
-        trigger = WaitTrigger(waiting.retry_at, waits_for=waits_for)
-        self.defer(trigger=trigger, method_name="resume", kwargs={"organizations": codes})
+        japanese, english = told_of(waiting)
+        self.log.info("%s: %s", self.partner, english)
+        write_note(context, "\n".join([*head_of_note(context), japanese, english]))
+        trigger = WaitTrigger(waiting.retry_at, waits_for=f"{self.partner}: {english}")
+        self.defer(trigger=trigger, method_name="resume", kwargs={"organizations": list(waiting.organizations)})
+
+
+def told_of(waiting: Waiting) -> tuple[str, str]:
+    """'waiting for the limit until 10:41 (Asia/Tokyo): sakura-care', in Japanese and in English."""
+    from partner_sync.delivery.plan import clock_time
+    from partner_sync.words import wait_name
+
+    until, codes = clock_time(waiting.retry_at, now=datetime.now(UTC)), waiting.organizations
+    who = f"{', '.join(codes[:_SHOWN_ORGANIZATIONS])}{' ...' if len(codes) > _SHOWN_ORGANIZATIONS else ''}"
+    return (
+        f"{wait_name(waiting.code, 'ja')}を{until}まで待っています: {who}",
+        f"waiting for {wait_name(waiting.code, 'en')} until {until} (Asia/Tokyo): {who}",
+    )
 
 
 def run_key(context: Context) -> str:

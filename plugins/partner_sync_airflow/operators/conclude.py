@@ -10,13 +10,12 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from partner_sync.errors import InvalidWeekError
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.notifications import notifier_of
 from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_key
 from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
-from partner_sync_airflow.which_week import week_of
+from partner_sync_airflow.which_week import head_of_note
 
 #: Half of what a note may have, but for the lines that name the week and failed steps.
 _NOTE_IN_ONE_LANGUAGE = (LONGEST_NOTE - 200) // 2
@@ -34,7 +33,7 @@ class ConcludeOperator(PartnerSyncOperator):
 
     def work(self, context: Context) -> None:
         states = self._states(context)
-        if not set().union(*states.values()) - {"skipped"}:
+        if all(states.get(step, {"skipped"}) == {"skipped"} for step in self.upstream_task_ids or states):
             raise AirflowSkipException("Nothing was to be done; the first task says why.")
         failed = [step for step, said in states.items() if said & _FAILED]
         conclude_run(
@@ -70,6 +69,7 @@ def conclude_run(
 
     ``only_new_causes``: a tick is red for what nobody knew, not while a known cause lasts.
     """
+    from partner_sync.delivery.answers import parked_lines
     from partner_sync.incidents import close_incidents
     from partner_sync.runs import conclude
 
@@ -78,11 +78,13 @@ def conclude_run(
         found = conclude(conn, partner=partner, run_key=key)
         for step in steps_done:
             close_incidents(conn, partner=partner, organization="", step=step, run_key=key)
+        parked = list(parked_lines(conn, partner=partner, organizations=list(found.organizations)))
     stopped_steps = [f"{step}: failed / 失敗" for step in steps_failed]
-    notes = [shortened(note, longest=_NOTE_IN_ONE_LANGUAGE) for note in (found.note_ja, found.note_en)]
+    longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in parked) // 2
+    notes = [shortened(note, longest=longest) for note in (found.note_ja, found.note_en)]
     if found.organizations or not stopped_steps:
         # Otherwise the first task has refused the run, and its note says why.
-        write_note(context, "\n".join([*_head(context), *stopped_steps, *notes]))
+        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
     if found.notices:
         notifier_of(partner_named(partner)).notice(context, found.notices)
@@ -92,17 +94,6 @@ def conclude_run(
         raise OrganizationsStoppedError(
             partner=partner, count=len(codes), organizations=", ".join(codes), causes=causes
         )
-
-
-def _head(context: Context) -> list[str]:
-    """Which week a push was for: the conclusion's note takes the place of the first task's."""
-    if "week" not in context["params"]:
-        return []
-    try:
-        week = week_of(context)
-    except InvalidWeekError:
-        return []
-    return [week.describe("ja"), week.describe()]
 
 
 def _is_of(task_id: str, name: str) -> bool:

@@ -1,0 +1,132 @@
+"""A push that a person has to approve: what one run hands to another, and under which names.
+
+The question is a run of its own, ``<partner>__approve_push``: a run that waits for an answer stays running, and the
+next pushes must not wait behind it. It is started, and after a yes starts the push again, as one task starts another
+DAG; such runs are of the type operator_triggered, which no form and no call of Airflow's API can make. Only there a yes
+counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from airflow.sdk.definitions.context import Context
+from airflow.sdk.exceptions import DagRunTriggerException
+
+from partner_sync.errors import ConfigError
+
+#: Where the conf of a run carries the question, or the yes.
+QUESTION, YES = "question", "approval"
+_OF_A_TASK = "operator_triggered"
+_LONGEST_RUN_ID = 200
+
+
+class ApprovalByHandError(ConfigError):
+    """Somebody wrote an approval, or a question, into a run that they started."""
+
+    code = "approval_by_hand"
+    template = "Questions and approvals are no input. Start {dag_id} without one, and answer when it asks."
+
+
+class DagPausedError(ConfigError):
+    """A DAG that this one has to start is switched off, so its run would wait without a word."""
+
+    code = "dag_paused"
+    template = "The DAG {dag_id} is switched off. Switch it on, then run this task again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a person is asked, as ``subject`` and ``body``. ``form`` is the push's form with its week made explicit.
+
+    ``weekly``: a schedule or a backfill started the push, for the links with the release mode weekly. ``asked_by``: DAG
+    id and run id of the run that asks.
+    """
+
+    form: dict[str, Any]
+    calls: int
+    organizations: list[str]
+    requested_by: str
+    weekly: bool
+    subject: str
+    body: str
+    asked_by: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yes:
+    """A person's yes to a question: ``calls`` that may leave, ``by`` whom; the rest as in the question."""
+
+    calls: int
+    by: str
+    requested_by: str
+    weekly: bool
+
+
+def question_of(context: Context) -> Question:
+    """The question that a run of ``<partner>__approve_push`` asks. Raises ApprovalByHandError for any other run."""
+    return Question(**_from_a_task(context, QUESTION))
+
+
+def yes_of(context: Context) -> Yes | None:
+    """The yes under which a run pushes; None without one. Raises ApprovalByHandError."""
+    return Yes(**_from_a_task(context, YES)) if YES in (context["dag_run"].conf or {}) else None
+
+
+def _from_a_task(context: Context, key: str) -> Any:
+    run = context["dag_run"]
+    if str(getattr(run.run_type, "value", run.run_type)) != _OF_A_TASK:
+        raise ApprovalByHandError(dag_id=push_dag(context["dag"].dag_id.partition("__")[0]))
+    return (run.conf or {})[key]
+
+
+def approve_dag(partner: str) -> str:
+    return f"{partner}__approve_push"
+
+
+def push_dag(partner: str) -> str:
+    return f"{partner}__schedule_push"
+
+
+def start_run(context: Context, *, dag_id: str, run_id: str, conf: dict[str, Any]) -> DagRunTriggerException:
+    """What a task raises to start a run of another DAG; one that is there already is not started twice.
+
+    Raises DagPausedError.
+    """
+    if context["ti"].get_dag(dag_id).is_paused:
+        raise DagPausedError(dag_id=dag_id)
+    return DagRunTriggerException(
+        trigger_dag_id=dag_id,
+        dag_run_id=run_id,
+        conf=conf,
+        reset_dag_run=False,
+        skip_when_already_exists=True,
+        wait_for_completion=False,
+        allowed_states=[],
+        failed_states=[],
+        poke_interval=0,
+        deferrable=False,
+    )
+
+
+def question_run_id(context: Context) -> str:
+    """The run of the question that this run asks: a retry asks no second one, a cleared run does."""
+    clears = getattr(context["dag_run"], "clear_number", 0) or 0
+    return _bounded(f"ask__{context['run_id']}" + (f"__{clears}" if clears else ""))
+
+
+def approved_run_id(context: Context) -> str:
+    """The push that a yes to this run's question starts: one, however often the yes is given."""
+    return _bounded(f"approved__{context['run_id'].removeprefix('ask__')}")
+
+
+def as_conf(key: str, value: Question | Yes) -> dict[str, Any]:
+    return {key: asdict(value)}
+
+
+def _bounded(run_id: str) -> str:
+    if len(run_id) <= _LONGEST_RUN_ID:
+        return run_id
+    return f"{run_id[: _LONGEST_RUN_ID - 17]}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"

@@ -1,0 +1,124 @@
+"""The question before an unusual push: the task that asks it, the one that waits for the answer, what a yes starts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk.bases.skipmixin import SkipMixin
+from airflow.sdk.definitions.context import Context
+
+from partner_sync.catalogue import sentence
+from partner_sync.errors import ConfigError
+from partner_sync_airflow.approvals import (
+    QUESTION,
+    YES,
+    Yes,
+    approve_dag,
+    approved_run_id,
+    as_conf,
+    push_dag,
+    question_of,
+    question_run_id,
+    start_run,
+)
+from partner_sync_airflow.cut_chain import CutChain
+from partner_sync_airflow.notifications import QuestionNotifier
+from partner_sync_airflow.operators.base import PartnerSyncOperator
+from partner_sync_airflow.run_notes import refusals_noted, write_note
+
+SEND, LEAVE = "送信する / Send", "送信しない / Do not send"
+#: No answer within this time is a no.
+ANSWER_WITHIN = timedelta(hours=24)
+
+
+class AskOperator(PartnerSyncOperator):
+    """Starts the run that asks a person, once; this run then ends, so that nothing waits behind the question."""
+
+    ui_color = "#f7e7c6"
+
+    def work(self, context: Context) -> None:
+        asked = context["ti"].xcom_pull(task_ids="plan", key=QUESTION)
+        dag_id, run_id = approve_dag(self.partner), question_run_id(context)
+        started = start_run(context, dag_id=dag_id, run_id=run_id, conf={QUESTION: asked})
+        where = f"承認 / approval: {dag_id}, {run_id}"
+        told = [sentence("approval_wanted", "ja"), sentence("approval_wanted", "en"), where, asked["body"]]
+        write_note(context, "\n".join(told))
+        self.log.info("%s", where)
+        raise started
+
+
+class ApproveOperator(HITLOperator, SkipMixin):
+    """Shows a person the plan of an unusual push and waits, without a worker, for a yes.
+
+    A no, and no answer in time, skip what follows; the notes of this run and of the one that asked say so.
+
+    :param partner: the partner's slug.
+    """
+
+    inherits_from_skipmixin = True
+    ui_color = "#f7e7c6"
+
+    def __init__(self, *, partner: str, notifiers: QuestionNotifier, **kwargs: Any) -> None:
+        super().__init__(
+            # Filled in when the run is asked: its conf says what.
+            subject="",
+            options=[SEND, LEAVE],
+            defaults=LEAVE,
+            response_timeout=ANSWER_WITHIN,
+            notifiers=notifiers,
+            **kwargs,
+        )
+        self.partner = partner
+
+    def execute(self, context: Context) -> Any:
+        with CutChain(), refusals_noted(context):
+            question = question_of(context)
+            self.subject, self.body = question.subject, question.body
+            return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Who said yes, for the next task; after a no there is none."""
+        with CutChain():
+            answer = super().execute_complete(context, event)
+            by = (answer["responded_by_user"] or {}).get("name")
+            if answer["chosen_options"] != [SEND] or not by:
+                self._leave(context, by)
+            return {"by": by}
+
+    def _leave(self, context: Context, by: str | None) -> None:
+        code = "approval_declined" if by else "approval_expired"
+        _note_both(context, [sentence(code, "ja"), sentence(code, "en"), *([by] if by else [])])
+        self.skip_all_except(context["ti"], [])
+
+
+class SendApprovedOperator(PartnerSyncOperator):
+    """After a yes: starts the push again with the same form; it plans anew, and asks again when it has grown."""
+
+    def work(self, context: Context) -> None:
+        question = question_of(context)
+        answer = context["ti"].xcom_pull(task_ids="approve")
+        if not answer:
+            raise ConfigError(problem="Nobody has said yes: answer the question instead of marking its task.")
+        yes = Yes(calls=question.calls, by=answer["by"], requested_by=question.requested_by, weekly=question.weekly)
+        run_id = approved_run_id(context)
+        started = start_run(
+            context, dag_id=push_dag(self.partner), run_id=run_id, conf=question.form | as_conf(YES, yes)
+        )
+        _note_both(
+            context,
+            [
+                f"{yes.by} が承認しました。実行 {run_id} で送ります(呼び出し {yes.calls:,}回の1割増まで)。",
+                f"Approved by {yes.by}: the run {run_id} sends it, up to a tenth more than {yes.calls:,} calls.",
+            ],
+        )
+        raise started
+
+
+def _note_both(context: Context, lines: list[str]) -> None:
+    """Tell it in the note of this run, and of the run that asked: that is where its planner looks."""
+    question = question_of(context)
+    text = "\n".join([*lines, question.subject])
+    write_note(context, text)
+    write_note(context, text, of=(question.asked_by[0], question.asked_by[1]))
