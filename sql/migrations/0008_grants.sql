@@ -145,6 +145,22 @@ begin
     where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
 end $$;
 
+-- For organizations that one process will ask for, one after the other: from the first call on the room is shared among
+-- all of them, and whoever comes first takes no more than its part.
+create function sync.queue_up(p_partner text, p_organizations text[], p_class text, p_wanted integer, p_limits text[],
+    p_jitter_seconds double precision) returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    waiting record;
+begin
+    for waiting in
+        select * from unnest(p_organizations, p_limits) u (organization, limits) order by organization
+    loop
+        perform sync.join_queue(p_partner, waiting.organization, p_class, p_wanted,
+            (sync.binding_of(p_partner, waiting.limits, p_jitter_seconds)).buckets, sync.limiter_now());
+    end loop;
+end $$;
+
 -- The buckets that a caller has locked, as they are at now_at. closed: of these, calls_closed calls have moved to the
 -- ledger in this transaction, as left at left_at.
 create type sync.held_buckets as (
@@ -546,7 +562,7 @@ select partner, organization, call_class, since_at as since, nullif(returns_at, 
 from sync.rate_demand where wanted > 0 and expires_at > sync.limiter_now();
 
 revoke execute on all functions in schema sync from public;
-grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told
+grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told, sync.queue_up
     to sync_extract, sync_push, sync_onboarding;
 grant select on sync.waiting to sync_run, sync_reader;
 grant execute on function sync.limiter_now to sync_run, sync_reader;
