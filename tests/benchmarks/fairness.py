@@ -85,9 +85,7 @@ def _planners_push(bench: Bench, base_url: str, *, run_key: str) -> float:
     work, started = WeekWork(partner=bench.partner, run=run, week=WEEK), time.monotonic()
     organizations: Sequence[str] = [PLANNER]
     while organizations:
-        waiting = push_organizations(
-            doors_of(bench, base_url), work, organizations=organizations, patience=patience()
-        )
+        waiting = push_organizations(doors_of(bench, base_url), work, organizations=organizations, patience=patience())
         organizations = waiting.organizations if waiting else ()
         if waiting:
             time.sleep(max(0.0, (waiting.retry_at - datetime.now(UTC)).total_seconds()))
