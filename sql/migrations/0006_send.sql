@@ -347,11 +347,11 @@ begin
     if again is null then
         return;
     end if;
-    -- What was read back and not found goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
+    -- What was read back and not found, and what was refused with others, goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
     update sync.todo t
-    set due_at = greatest(i.retry_at, clock_timestamp() + case when i.counted then interval '0'
+    set due_at = greatest(i.retry_at, clock_timestamp() + case when i.counted or i.code = 'batch_refused' then interval '0'
         else make_interval(secs => least(600, 5 * 2 ^ least(passed.before, 8))) end)
-    from jsonb_to_recordset(p_items) i (attempt bigint, counted boolean, retry_at timestamptz)
+    from jsonb_to_recordset(p_items) i (attempt bigint, counted boolean, code text, retry_at timestamptz)
     join sync.push_attempt a on a.id = i.attempt and a.id = any (again)
     cross join lateral (
         select count(*) - 1 as before from sync.push_result r

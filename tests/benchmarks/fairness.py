@@ -46,8 +46,9 @@ def service_of_many() -> float:
             tick(bench, base_url, run_key=f"tick-{started}")
             time.sleep(max(0.0, min(started + 60, ends_at) - time.monotonic()))
         rows = admin.execute(
-            "select count(r.id) as served from sync.link l left join sync.push_result r on r.organization = l.organization"
-            " and r.outcome = 'accepted' and r.at > %s where l.organization like 'corp-%%' group by l.organization",
+            "select count(r.id) as served from sync.link l"
+            " left join sync.push_result r on r.organization = l.organization and r.outcome = 'accepted' and r.at > %s"
+            " where l.organization like 'corp-%%' group by l.organization",
             (began_at,),
         ).fetchall()
     return jain([row["served"] for row in rows])

@@ -73,12 +73,13 @@ class Limit(Part):
 
     ``endpoint`` (scope endpoint): method and path as in this file. ``zone`` and ``anchor`` (fixed_window): windows are
     counted from ``anchor`` (HH:MM) of the day in that zone. ``burst`` (token_bucket): the size of the bucket.
+    ``in_flight``: ``requests`` is the most calls at once, and there is no ``per_seconds``.
     """
 
     scope: Literal["organization", "vendor", "office", "endpoint"]
     requests: PositiveInt
-    per_seconds: PositiveFloat
-    counts: Literal["sliding_window", "fixed_window", "token_bucket", "spaced"] = "sliding_window"
+    per_seconds: PositiveFloat | None = None
+    counts: Literal["sliding_window", "fixed_window", "token_bucket", "spaced", "in_flight"] = "sliding_window"
     zone: ZoneName | None = None
     anchor: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     burst: PositiveInt | None = None
@@ -88,6 +89,8 @@ class Limit(Part):
     def _options_fit(self) -> Limit:
         if (self.scope == "endpoint") != (self.endpoint is not None):
             raise ValueError("`endpoint` belongs to the scope endpoint")
+        if (self.counts == "in_flight") != (self.per_seconds is None):
+            raise ValueError("every limit but in_flight needs `per_seconds`, and in_flight takes none")
         if self.counts != "fixed_window" and (self.zone or self.anchor):
             raise ValueError("`zone` and `anchor` belong to fixed_window")
         if self.counts != "token_bucket" and self.burst:

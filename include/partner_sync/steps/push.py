@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, needed_keys, push_organization
+from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, needed_keys, push_organization
 from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
@@ -48,8 +48,10 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            done = _push(doors, replace(asked, week=work.week.monday), link=link, run=run)
-            outcomes.pushed(link.organization, done)
+            asked = replace(asked, week=work.week.monday)
+            done = _push(doors, asked, link=link, run=run)
+            reasons = blocked_by_reason(run, asked) if done.blocked else {}
+            outcomes.pushed(link.organization, done, blocked_by=reasons)
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
         return each_organization(links, push, failed=outcomes.failed, patience=patience)
@@ -57,7 +59,7 @@ def push_organizations(
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
     """Send what is due and fits now, or in a few seconds, those who wait longest first; the next tick goes on.
-    Returns the organizations that had work.
+    Returns the organizations that were served: those for whom no time is left come first in the next tick.
 
     An organization that is stopped by an open cause is left alone until its cause is closed, one that is held without a
     word, one whose circuit is open until it may probe; the last is told once. Raises DatabaseAwayError.
@@ -66,8 +68,12 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
         outcomes = Outcomes(conn, run, step="push")
         due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
         ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
+        served: dict[str, None] = {}
 
         def push(link: Link) -> None:
+            if time.monotonic() >= ends_at:
+                return
+            served[link.organization] = None
             left = len(due) - due.index(link)
             share = max(LEAST_SHARE_SECONDS, (ends_at - time.monotonic()) / left)
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
@@ -85,7 +91,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
 
         # Not a moment later than its minute: with 60 calls a minute, the window opens just after the next tick begins.
         each_organization(due, push, failed=outcomes.failed, patience=replace(patience, until_at=until_at))
-        return (*(link.organization for link in due), *told)
+        return (*served, *told)
 
 
 def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> tuple[list[Link], list[str]]:
