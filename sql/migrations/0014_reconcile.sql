@@ -151,7 +151,7 @@ create function sync.standing(p_partner text, p_organization text, p_visits text
             when a.state = 'unknown' then 'unknown'
             when a.state is not null then 'in_flight'
             when exists (select from sync.todo t where t.partner = p_partner and t.visit_id = h.visit_id) then
-                case when sync.missing_keys(p_partner, p_organization, c.visit, p_needs) <> '{}' and not h.cancelled
+                case when not h.cancelled and sync.lacks_key(p_partner, p_organization, p_needs, h)
                     then 'blocked' else 'pending' end
             when done.outcomes && array ['rejected', 'dead'] then
                 case when 'dead' = any (done.outcomes) then 'dead' else 'rejected' end
@@ -161,7 +161,6 @@ create function sync.standing(p_partner text, p_organization text, p_visits text
         end,
         held.visit_id is not null, held.partner_ref, newest.id, newest.last_call_at
     from sync.visit_head h
-    join sync.change_history c on c.visit_id = h.visit_id and c.version = h.version
     left join sync.push_attempt a
         on a.partner = p_partner and a.visit_id = h.visit_id and a.state in ('claimed', 'sent', 'unknown')
     left join lateral (
@@ -189,8 +188,13 @@ create function sync.reconciliation_verdicts(p_id bigint, p_needs text[], p_sett
     ), sighting as (
         select s.* from sync.reconciliation_sighting s, run where s.reconciliation_id = p_id and s.pass in (run.listed, 3)
     ), concerned as (
-        select i.visit_id from sync.item i, run
-        where i.partner = run.partner and i.organization = run.organization and i.week = run.week and i.action = 'put'
+        select i.visit_id
+        from run
+        join sync.release r on (r.partner, r.organization, r.week) = (run.partner, run.organization, run.week)
+        join sync.visit_head h on h.office_id = r.office_id and h.week = r.week
+        cross join lateral (
+            select k.visit_id from sync.item k
+            where k.visit_id = h.visit_id and k.partner = run.partner and k.week = run.week and k.action = 'put' limit 1) i
         union
         select s.visit_id from sighting s
     ), standing as (
@@ -350,5 +354,3 @@ revoke execute on all functions in schema sync from public;
 grant execute on function sync.open_reconciliation, sync.begin_listing, sync.note_sightings, sync.note_page,
     sync.reconciliation_verdicts, sync.end_reconciliation, sync.repair_reconciliation to sync_push;
 grant select on sync.reconciliation, sync.reconciliation_item to sync_push, sync_run;
--- So that a `resend failed` that is run again sees what it has asked for.
-grant select on sync.requeue to sync_release;

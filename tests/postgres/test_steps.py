@@ -281,7 +281,7 @@ def test_what_the_partner_says_of_its_limits_is_noted_by_the_run_that_hears_it(p
     if direction == "extract":
         planned.extract(name("s9"), ["sakura-care"])
     else:
-        push(planned, release_organizations(planned.doors, order(planned)).organizations)
+        push(planned, release_organizations(planned.doors, order(planned)))
     [policy] = planned.rows("select distinct requests, differs, file_requests from sync.rate_policy")
     assert policy == {"requests": 500, "differs": "smaller", "file_requests": 1000}
     found = planned.conclude(name("s9" if direction == "extract" else "p1"))

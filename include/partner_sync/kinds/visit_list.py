@@ -10,8 +10,8 @@ from typing import Any
 from partner_sync.http.client import PartnerClient
 from partner_sync.kinds.interface import HeldVisit, Page, VisitPage
 from partner_sync.kinds.listing import Listing
-from partner_sync.kinds.visit_body import VisitBody
-from partner_sync.partners.converters import Unfit, key_text
+from partner_sync.kinds.visit_body import VisitBody, name_or_none
+from partner_sync.partners.converters import Unfit
 from partner_sync.partners.paths import holds, value_at
 from partner_sync.partners.push import Push
 from partner_sync.partners.visits_list import VisitsList
@@ -51,7 +51,9 @@ class VisitListing:
 
     def _held(self, record: dict[str, Any]) -> HeldVisit:
         ref = value_at(record, self.section.ref_at) if self.section.ref_at else None
-        return HeldVisit(visit_id=_name(value_at(record, self.section.key_at)), partner_ref=_name(ref), record=record)
+        return HeldVisit(
+            visit_id=name_or_none(value_at(record, self.section.key_at)), partner_ref=name_or_none(ref), record=record
+        )
 
 
 class Differences:
@@ -85,12 +87,3 @@ def _shows(record: object, path: str) -> bool:
             return False
         record = record[step]
     return True
-
-
-def _name(value: object) -> str | None:
-    try:
-        name = key_text(value)
-    except Unfit:
-        return None
-    # A name of dots alone would climb in the path that it is put into.
-    return None if name in {".", ".."} else name

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from partner_sync.delivery import comparison, reconcile
 from partner_sync.delivery.comparison import Comparing, Round
 from partner_sync.errors import ConfigError
-from partner_sync.kinds.interface import Access, Gate, PartnerKind
+from partner_sync.kinds.interface import Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
 from partner_sync.partners.push import Push
+from partner_sync.policies import policies_noted
 from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
 from partner_sync.steps.push import WeekWork, push_organizations
@@ -62,14 +63,14 @@ def compare_organizations(
         outcomes = Outcomes(run, work.run, step=STEPS[work.round])
 
         def compare(link: Link) -> None:
-            access: Access = doors.access(link)
+            access, what = doors.access(link), work.of(link.organization)
+            noted = policies_noted(run, work.partner, organization=link.organization, run_key=work.run.run_key)
+            with noted as watched:
 
-            def opened(gate: Gate) -> PartnerKind:
-                return open_kind(work.partner, access, gate)
+                def opened(gate: Gate) -> PartnerKind:
+                    return watched(open_kind(work.partner, access, gate))
 
-            found = reconcile.compare_week(
-                conn, ledger, partner=work.partner, what=work.of(link.organization), open_kind=opened
-            )
+                found = reconcile.compare_week(conn, ledger, partner=work.partner, what=what, open_kind=opened)
             outcomes.compared(link.organization, found, to_be_repaired=work.repair and work.round == 1)
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
