@@ -7,14 +7,16 @@ select sync.become_owner() as owner;
 select sync.recover(%(partner)s, %(owner)s, %(run_key)s) as recovered;
 
 -- name: close_without_call
--- Closes the items that need no call.
-select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as closed;
+-- Closes the items that need no call, and looks again at those that were blocked before the partner's keys changed.
+select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as closed,
+    sync.recheck_blocked(%(partner)s, %(organization)s, %(needs)s) as freed;
 
 -- name: candidates
 -- The next items that may be claimed, and whether the partner has given the visit a name of its own.
-select c.visit_id, c.action, c.office_id, held.partner_ref is not null as named
+select c.visit_id, c.action, c.office_id, exists (
+        select from sync.held
+        where held.partner = c.partner and held.visit_id = c.visit_id and held.partner_ref is not null) as named
 from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
-left join sync.held held on held.partner = c.partner and held.visit_id = c.visit_id
 where c.visit_id <> all (%(but)s::text[])
 limit %(count)s;
 
@@ -22,42 +24,45 @@ limit %(count)s;
 -- Writes the claims; only what it returns may be sent.
 select id from sync.claim(%(partner)s, %(organization)s, %(owner)s, %(visits)s, %(needs)s, %(run_key)s);
 
--- name: take_unknown
--- Leases the unknown attempts whose settle time has come.
-select id from sync.take_unknown(%(partner)s, %(organization)s, %(owner)s, %(count)s, %(settle_after_seconds)s);
+-- name: claim_to_send
+-- Writes the claims, says that the calls leave, and gives what is to be sent; only what it returns may be sent.
+select * from sync.claim_to_send(%(partner)s, %(organization)s, %(owner)s, %(visits)s, %(needs)s, %(run_key)s,
+    %(settle_after_seconds)s);
 
 -- name: unknown_due
--- How many attempts wait to be read back now.
-select count(*) as due from sync.push_attempt
-where partner = %(partner)s and organization = %(organization)s and state = 'unknown' and settle_at <= clock_timestamp();
+-- Lost answers whose settle time has come, the oldest first.
+select a.id as attempt_id, a.visit_id, a.action, a.office_id, held.partner_ref is not null as named
+from sync.push_attempt a
+left join sync.held held on held.partner = a.partner and held.visit_id = a.visit_id
+where a.partner = %(partner)s and a.organization = %(organization)s and a.state = 'unknown'
+  and a.settle_at <= clock_timestamp()
+order by a.settle_at, a.id
+limit %(count)s;
+
+-- name: take_unknown
+-- Leases these of the lost answers whose settle time has come.
+select id from sync.take_unknown(%(partner)s, %(organization)s, %(owner)s, %(count)s, %(settle_after_seconds)s,
+    %(attempts)s);
 
 -- name: mark_sent
 -- The last write before the call leaves.
 select id from sync.mark_sent(%(attempts)s, %(owner)s, %(settle_after_seconds)s) as id;
 
+-- name: give_up
+-- These calls have surely not left.
+select sync.give_up(%(attempts)s, %(owner)s);
+
+-- name: settle_free
+-- Writes what became of calls; returns the attempts whose visits are being edited at this moment.
+select attempt_id from sync.settle_free(%(items)s, %(owner)s, %(run_key)s, %(max_attempts)s) as attempt_id;
+
 -- name: settle
--- Writes what became of one call; null when the attempt is no longer this pusher's.
-select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as outcome;
+-- Writes what became of one call, as soon as nobody edits its visit; false when the attempt is no longer this pusher's.
+select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as settled;
 
 -- name: calls
--- What is to be sent for claimed attempts: a put carries the claimed version, a withdraw what the partner holds.
-select a.id, a.visit_id, a.action, a.week, a.idempotency_key::text as idempotency_key, a.organization, a.office_id,
-    held.partner_ref, v.service_code, v.start_at, v.end_at, v.status, v.actual_start_at, v.actual_end_at, v.note,
-    office.source_key as office_key, patient.source_key as patient_key, practitioner.source_key as practitioner_key
-from sync.push_attempt a
-left join sync.held held on held.partner = a.partner and held.visit_id = a.visit_id
-join sync.change_history c on c.visit_id = a.visit_id
-    and c.version = case a.action when 'withdraw' then coalesce(held.version, a.version) else a.version end
-cross join lateral jsonb_populate_record(null::schedule.visit, c.visit) v
-left join canonical.partner_key office on (office.partner, office.organization, office.entity, office.canonical_id)
-    = (a.partner, a.organization, 'office', v.office_id)
-left join canonical.partner_key patient on (patient.partner, patient.organization, patient.entity, patient.canonical_id)
-    = (a.partner, a.organization, 'patient', v.patient_id)
-left join canonical.partner_key practitioner
-    on (practitioner.partner, practitioner.organization, practitioner.entity, practitioner.canonical_id)
-    = (a.partner, a.organization, 'practitioner', v.practitioner_id)
-where a.id = any (%(attempts)s)
-order by a.id;
+-- What is to be sent for claimed attempts.
+select * from sync.calls(%(attempts)s);
 
 -- name: unsettled
 -- What of this week (or of all weeks) is not settled, with what has to be taken back before it can come, and the first
@@ -73,25 +78,42 @@ from (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t
-    where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
+    where t.partner = %(partner)s and t.organization = %(organization)s and t.blocked_at_change is null
+      and t.due_at > (select clock_timestamp())
       and (%(week)s::date is null or t.week = %(week)s or t.visit_id in (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
 ) u;
 
 -- name: due_organizations
--- Organizations of a partner with something to deliver or to read back now, those who wait longest first.
-select w.organization, min(w.at) as waiting_since
-from (
-    select t.organization, t.due_at as at from sync.todo t where t.partner = %(partner)s and t.due_at <= clock_timestamp()
+-- Organizations of a partner with something to deliver or to read back now, those who wait longest first; also those with
+-- blocked items whose keys have changed since. One look into an index for each, however much there is to do.
+select l.organization, min(w.at) as waiting_since
+from sync.link l
+left join sync.key_change k on k.partner = l.partner and k.organization = l.organization
+cross join lateral (
+    (select t.due_at as at from sync.todo t
+     where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is null
+       -- A value of its own, or the index could not be entered by it.
+       and t.due_at <= (select clock_timestamp())
+     order by t.due_at, t.visit_id limit 1)
     union all
-    select a.organization, a.settle_at from sync.push_attempt a
-    where a.partner = %(partner)s
-      and (a.state = 'unknown' and a.settle_at <= clock_timestamp() or a.state in ('claimed', 'sent'))
+    (select t.due_at from sync.todo t
+     where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change < k.changes
+     order by t.blocked_at_change limit 1)
+    union all
+    (select t.due_at from sync.todo t
+     where k.needs is distinct from %(needs)s::text[]
+       and t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is not null
+     order by t.blocked_at_change limit 1)
+    union all
+    (select a.settle_at from sync.push_attempt a
+     where a.partner = l.partner and a.organization = l.organization
+       and (a.state = 'unknown' and a.settle_at <= clock_timestamp() or a.state in ('claimed', 'sent'))
+     limit 1)
 ) w
-join sync.link l on l.partner = %(partner)s and l.organization = w.organization
-where l.enabled and 'schedule' = any (l.directions)
-group by w.organization
-order by waiting_since, w.organization;
+where l.partner = %(partner)s and l.enabled and 'schedule' = any (l.directions)
+group by l.organization
+order by waiting_since, l.organization;
 
 -- name: run_counts
 -- What one run has done for an organization, by outcome.
@@ -102,11 +124,29 @@ group by outcome;
 
 -- name: parked
 -- Lost answers of which only a person can say what became of them.
-select count(*)::integer as parked from sync.push_attempt
-where partner = %(partner)s and organization = %(organization)s and state = 'unknown' and settle_at = 'infinity';
+select count(*)::integer as parked from sync.parked where partner = %(partner)s and organization = %(organization)s;
 
--- name: blocked
--- Visits that cannot leave because the partner has no key for whom they name.
-select visit_id, week, office_id, missing from sync.blocked(%(partner)s, %(organization)s, %(needs)s)
-where %(week)s::date is null or week = %(week)s
-order by visit_id;
+-- name: parked_visits
+-- The visits that wait for a person's word, the oldest first.
+select visit_id, action, week, office_id, sent_at from sync.parked
+where partner = %(partner)s and organization = %(organization)s
+order by sent_at, visit_id;
+
+-- name: answer_parked
+-- A person's word on a parked visit; null when nothing of it is parked.
+select sync.answer_parked(%(partner)s, %(organization)s, %(visit_id)s, %(there)s, %(requested_by)s, %(run_key)s) as outcome;
+
+-- name: blocked_count
+-- How many visits cannot leave because the partner has no key for whom they name; sync.blocked_reasons lists them.
+select count(*)::integer as blocked from sync.todo
+where partner = %(partner)s and organization = %(organization)s and blocked_at_change is not null
+  and (%(week)s::date is null or week = %(week)s);
+
+-- name: blocked_by_reason
+-- The blocked visits of a week counted by reason; one that has several counts once.
+select b.reason, count(*)::integer as count
+from (
+    select distinct on (r.visit_id) r.visit_id, r.reason
+    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s) r order by r.visit_id, r.reason
+) b
+group by b.reason order by b.reason;

@@ -28,3 +28,11 @@ where partner = %(partner)s and closed_at is null order by opened_at, id
 -- Those of the incidents that this address has not been told of; they count as told from now on.
 select id, partner, organization, step, code, runs, opened_at, true as newly_opened
 from sync.claim_notice(%(incidents)s::bigint[], %(to)s)
+
+-- name: notices
+-- Open differences that turn no run red: what this run has met first, and what nobody was told of yet.
+select id, partner, organization, step, code, runs, opened_at, opened_run_key = %(run_key)s as newly_opened
+from sync.incident
+where partner = %(partner)s and step = %(step)s and closed_at is null
+  and (opened_run_key = %(run_key)s or notified_at is null)
+order by code, organization

@@ -34,7 +34,7 @@ class Came:
 @dataclass
 class Reply:
     """One answer. ``body`` is sent as JSON unless it is bytes; ``cut`` announces more bytes than it sends; ``drop``
-    ends the connection without an answer; ``wait_seconds`` before it."""
+    ends the connection without an answer; ``wait_seconds`` before it; ``trickle_seconds`` before each of its bytes."""
 
     status: int = 200
     body: Any = b""
@@ -42,6 +42,7 @@ class Reply:
     cut: bool = False
     drop: bool = False
     wait_seconds: float = 0.0
+    trickle_seconds: float = 0.0
 
 
 Answering = Callable[[Came], Reply]
@@ -106,8 +107,17 @@ def _write(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
     if reply.status != 204:
         # A client whose time ran out is gone by now.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            handler.wfile.write(content)
+            _send(handler, content, trickle_seconds=reply.trickle_seconds)
     handler.close_connection = handler.close_connection or reply.cut
+
+
+def _send(handler: BaseHTTPRequestHandler, content: bytes, *, trickle_seconds: float) -> None:
+    if not trickle_seconds:
+        handler.wfile.write(content)
+        return
+    for at in range(len(content)):
+        time.sleep(trickle_seconds)
+        handler.wfile.write(content[at : at + 1])
 
 
 class OpenGate:

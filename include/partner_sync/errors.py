@@ -3,14 +3,18 @@
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError
+    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
+    NotParkedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
+  one visit goes another way, by itself
+    VisitGoneError, BatchRefusedError
   try again later, by itself
-    LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
+    LimitReachedError, CircuitOpenError, PartnerHeldError, OrganizationHeldError, SettlingError, RateLimitedError,
+    PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
-    OutcomeUnknownError
+    OutcomeUnknownError, AnotherVisitNamedError
   ours: a person of the team looks
     DataQualityError, DatabaseRefusedError
 
@@ -78,6 +82,13 @@ class SecondMasterError(ConfigError):
     )
 
 
+class UnknownPartnerError(ConfigError):
+    """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
+
+    code = "partner_unknown"
+    template = "No organization is linked to a partner {partner}. {suggestions}"
+
+
 class UnknownOrganizationError(ConfigError):
     """A typed organization code is not known; ``suggestions`` names near ones."""
 
@@ -105,6 +116,16 @@ class NothingFinalizedError(ConfigError):
     code = "nothing_finalized"
     template = (
         "Week {week}: no office of {organizations} has finalized it. Finalize it in the scheduling product first."
+    )
+
+
+class NotParkedError(ConfigError):
+    """Visits were named of which no lost answer waits for a person; ``visits`` are our own ids."""
+
+    code = "not_parked"
+    template = (
+        "No lost answer of these visits of {organization} at {partner} waits for a person: {visits}. "
+        "Nothing was changed."
     )
 
 
@@ -163,15 +184,68 @@ class SliceIncompleteError(PartnerSyncError):
     template = "The slice {partner}/{organization}/{entity} of run {run_key} is not complete: {problem}."
 
 
+# --- one visit goes another way, by itself ----------------------------------------------------------------
+
+
+class VisitGoneError(PartnerApiError):
+    """404 or 410 to a change by the partner's own name for the visit: somebody has taken it away there. Not done."""
+
+    code = "visit_gone_at_partner"
+
+
+class BatchRefusedError(PartnerApiError):
+    """The partner refuses a batch as a whole and says of none of its visits why. Not done; they go one by one."""
+
+    code = "batch_refused"
+
+
 # --- try again later, by itself -----------------------------------------------------------------------
 
 
 class LimitReachedError(PartnerSyncError):
-    """The ledger grants no call now; ``retry_at`` (aware) is when to ask again."""
+    """The ledger grants no call now; ``retry_at`` (aware) is when to ask again, None when nobody knows.
+
+    ``reason``: 'limit', or what else stops the calls: 'paused' (the partner said so), 'circuit_open' or 'held'.
+    """
 
     code = "waiting_for_limit"
-    template = "Waiting for the limits of {partner} until {retry_at}."
+    template = "Waiting for the limits of {partner} until {retry_at} ({reason})."
     retry_at: datetime
+    reason: str
+
+    def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class CircuitOpenError(LimitReachedError):
+    """Calls failed again and again, so none leaves before ``retry_at``, when one may try."""
+
+    code = "circuit_open"
+    template = "The circuit of {partner} is open until {retry_at}: its calls failed again and again."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "circuit_open") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class HeldError(LimitReachedError):
+    """A person of the team lets no call leave until they resume it; what is due stays due."""
+
+    code = "partner_held"
+    template = "Calls to {partner} are held; they go on when the team resumes them."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None = None, reason: str = "held") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class PartnerHeldError(HeldError):
+    """All calls to the partner are held."""
+
+
+class OrganizationHeldError(HeldError):
+    """The calls of one organization are held; the others go on."""
+
+    code = "organization_held"
+    template = "Calls for an organization to {partner} are held; they go on when the team resumes them."
 
 
 class SettlingError(PartnerSyncError):
@@ -214,6 +288,13 @@ class OutcomeUnknownError(PartnerSyncError):
     template = (
         "{partner}: the answer to {endpoint} was lost ({problem}); it is read back before anything is sent again."
     )
+
+
+class AnotherVisitNamedError(OutcomeUnknownError):
+    """The answer to a call names another visit than the one that was sent."""
+
+    code = "answer_names_another_visit"
+    template = "{partner}: the answer to {endpoint} names another visit; it is read back before anything is sent again."
 
 
 # --- ours: a person of the team looks -----------------------------------------------------------------

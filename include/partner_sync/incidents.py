@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from partner_sync.catalogue import Language, Text, entry
+from partner_sync.catalogue import Language, Text, entry, sentence
 from partner_sync.database import Connection, translated_errors
 from partner_sync.statements import statement
 from partner_sync.words import step_name
@@ -72,6 +72,11 @@ def open_incidents(conn: Connection, *, partner: str) -> tuple[Incident, ...]:
     return _incidents(conn, "runs.open_incidents", facts={"partner": partner})
 
 
+def notices_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Cause, ...]:
+    """Open differences between the partner's limits and its file that ``run_key`` met first, or nobody was told of."""
+    return causes_of(_incidents(conn, "runs.notices", facts={"partner": partner, "run_key": run_key, "step": "limits"}))
+
+
 def claim_notice(conn: Connection, cause: Cause, *, to: str) -> Cause | None:
     """The part of a cause that ``to`` (a channel's name, no address of a person) has not been told; None if told.
 
@@ -114,6 +119,12 @@ def message(cause: Cause, language: Language, *, partner_name: str | None = None
         Text(ja="次の対応", en="Next"): found.next_action.fill(language, **facts),
     }
     return "\n".join(f"{label.fill(language)}: {text}" for label, text in lines.items())
+
+
+def notice_line(cause: Cause, language: Language) -> str:
+    """A cause in one line of a run's note."""
+    where = f"{step_name(cause.step, language)}: {_organizations(cause.organizations, language)}"
+    return f"{where}: {sentence(cause.code, language, partner=cause.partner)}"
 
 
 def _organizations(codes: Sequence[str], language: Language) -> str:

@@ -10,13 +10,24 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.catalogue import Language, entry
 from partner_sync.database import Connection, translated_errors
-from partner_sync.incidents import Cause, Incident, causes_of, close_incidents, open_incident
+from partner_sync.errors import OrganizationHeldError, PartnerHeldError
+from partner_sync.incidents import (
+    Cause,
+    Incident,
+    causes_of,
+    close_incidents,
+    notice_line,
+    notices_of,
+    open_incident,
+)
 from partner_sync.statements import statement
 from partner_sync.words import count_name, step_name
 
 Word = Literal["ok", "failed", "skipped", "held", "waiting"]
 #: What a person has to look at. A held slice is no success: its data were not merged (design, rule 13).
 _STOPS: frozenset[Word] = frozenset({"failed", "held"})
+#: No failure, but whoever waits for it must read why nothing went: a person of us holds the calls.
+_TOLD_AS_WELL = frozenset({PartnerHeldError.code, OrganizationHeldError.code})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,7 @@ class Conclusion:
     """A run in short. ``failed``: it must end red. ``new_causes``: what nobody was told of before this run.
 
     ``escalated``: causes that have now been met so often that the team's lead is told. ``counts``: sums by step.
+    ``notices``: what somebody should look at, and nobody was told of before this run, though nothing failed.
     """
 
     partner: str
@@ -48,6 +60,7 @@ class Conclusion:
     known_causes: tuple[Cause, ...]
     closed_causes: tuple[Cause, ...]
     escalated: tuple[Cause, ...]
+    notices: tuple[Cause, ...]
     organizations: Mapping[str, Word]
     counts: Mapping[str, Mapping[str, int]]
     note_ja: str
@@ -92,6 +105,7 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
             )
         ]
     organizations = _word_by_organization(outcomes)
+    notices = notices_of(conn, partner=partner, run_key=run_key)
     return Conclusion(
         partner=partner,
         run_key=run_key,
@@ -100,10 +114,11 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
         known_causes=causes_of(incident for incident in met if not incident.newly_opened),
         closed_causes=causes_of(closed),
         escalated=causes_of(incident for incident in met if incident.must_escalate),
+        notices=notices,
         organizations=organizations,
         counts=_sums(outcomes),
-        note_ja=_note(outcomes, organizations, language="ja"),
-        note_en=_note(outcomes, organizations, language="en"),
+        note_ja=_note(outcomes, organizations, notices, language="ja"),
+        note_en=_note(outcomes, organizations, notices, language="en"),
     )
 
 
@@ -167,7 +182,13 @@ _HEADS: dict[Language, dict[Word, str]] = {
 }
 
 
-def _note(outcomes: tuple[Outcome, ...], organizations: Mapping[str, Word], *, language: Language) -> str:
+def _note(
+    outcomes: tuple[Outcome, ...],
+    organizations: Mapping[str, Word],
+    notices: tuple[Cause, ...],
+    *,
+    language: Language,
+) -> str:
     """Plain words with counts: a summary, a line a step, a line a cause. Our own codes only (design, rule 15)."""
     lines = [_summary(organizations, language)]
     lines += [
@@ -175,8 +196,13 @@ def _note(outcomes: tuple[Outcome, ...], organizations: Mapping[str, Word], *, l
         for step, sums in _sums(outcomes).items()
         if sums
     ]
-    lines += [_cause_line(outcome, language) for outcome in outcomes if outcome.outcome in {*_STOPS, "waiting"}]
+    lines += [_cause_line(outcome, language) for outcome in outcomes if _is_told(outcome)]
+    lines += [notice_line(notice, language) for notice in notices]
     return "\n".join(lines)
+
+
+def _is_told(outcome: Outcome) -> bool:
+    return outcome.outcome in {*_STOPS, "waiting"} or outcome.code in _TOLD_AS_WELL
 
 
 def _summary(organizations: Mapping[str, Word], language: Language) -> str:

@@ -39,6 +39,7 @@ def lines_of(report: dict[str, Any]) -> list[str]:
     """The report as a person reads it."""
     lines = [f"{report['partner']} as {report['organization']}: can {', '.join(report['can']) or 'list only'}"]
     lines += [f"  limit: {_limit(limit)}" for limit in report["limits"]]
+    lines += [f"  {report['partner']} says: {_policy(policy)}" for policy in report["policies"]]
     for entity, found in report["entities"].items():
         lines.append(f"  {entity}: {found['records']} records on the first page, {found['total'] or 'unknown'} in all")
         lines += [f"    problem: {problem}" for problem in found["problems"]]
@@ -47,7 +48,15 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 
 
 def _limit(limit: dict[str, Any]) -> str:
-    return f"{limit['requests']} calls in {limit['per_seconds']:g} s for each {limit['scope']} ({limit['counts']})"
+    span = f"in {limit['per_seconds']:g} s" if "per_seconds" in limit else "at once"
+    return f"{limit['requests']} calls {span} for each {limit['scope']} ({limit['counts']})"
+
+
+def _policy(policy: dict[str, Any]) -> str:
+    said = f"{policy['requests']} calls in {policy['window_seconds']:g} s ({policy['name']})"
+    file = f"{policy['file_requests']} calls in {policy['file_seconds']:g} s for each {policy['file_scope']}"
+    same = {"same": "as the file says", "smaller": f"less than the file says ({file}): bring it into line"}
+    return f"{said}, {same.get(policy['differs'], f'more than the file says ({file})')}"
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from airflow.sdk.definitions.context import Context
@@ -46,6 +46,22 @@ def untold_causes(context: Context, *, partner: str) -> Iterator[Cause]:
         yield from _claimed(context, error, partner=partner)
     except (DatabaseAwayError, DatabaseRefusedError):
         yield from _causes_without_incident(context, error, partner=partner)
+
+
+def untold_notices(causes: Iterable[Cause]) -> list[Cause]:
+    """Those of the notices that nobody has been told of; from now on they count as told.
+
+    None when the database is away: a later run tells them.
+    """
+    from partner_sync.incidents import claim_notice
+    from partner_sync_airflow.hooks.database import SyncDatabaseHook
+
+    try:
+        with SyncDatabaseHook("run").get_conn() as conn:
+            claimed = [claim_notice(conn, cause, to=TOLD_TO) for cause in causes]
+    except (DatabaseAwayError, DatabaseRefusedError):
+        return []
+    return [cause for cause in claimed if cause is not None]
 
 
 def _claimed(context: Context, error: object, *, partner: str) -> list[Cause]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow.sdk import Param
 
@@ -19,7 +19,7 @@ from partner_sync.partners.model import Partner
 from partner_sync.weeks import TOKYO, Week
 
 MasterMode = Literal["full", "incremental"]
-PushMode = Literal["changes", "resend"]
+PushMode = Literal["changes", "resend", "failed"]
 
 _CODE = {"type": "string", "maxLength": 63}
 
@@ -123,8 +123,12 @@ def push_params() -> dict[str, Param]:
         "mode": Param(
             "changes",
             type="string",
-            enum=["changes", "resend"],
-            values_display={"changes": "changes only / 差分のみ", "resend": "resend everything / 全件再送"},
+            enum=["changes", "resend", "failed"],
+            values_display={
+                "changes": "changes only / 差分のみ",
+                "resend": "resend everything / 全件再送",
+                "failed": "resend failed / 拒否・断念のみ再送",
+            },
             title="Mode / 方式",
             section="What to send / 送信内容",
         ),
@@ -135,6 +139,38 @@ def push_params() -> dict[str, Param]:
             description="Count, plan and show masked bodies; send and write nothing. "
             "/ 件数と所要時間の試算のみ。送信しません。",
             section="What to send / 送信内容",
+        ),
+    }
+
+
+def hold_params() -> dict[str, Param]:
+    """The form of ``hold_partner``."""
+    return {
+        "partner": Param(
+            "", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。"
+        ),
+        "organization": Param(
+            None,
+            type=["null", "string"],
+            maxLength=63,
+            title="Organization / 法人",
+            description="Its code; empty: the whole partner. / 法人コード。空欄は連携先全体。",
+        ),
+        "action": Param(
+            "hold",
+            type="string",
+            enum=["hold", "resume"],
+            values_display={"hold": "hold / 一時停止", "resume": "resume / 再開"},
+            title="Action / 操作",
+        ),
+        "reason": Param(
+            "",
+            type="string",
+            minLength=1,
+            maxLength=500,
+            title="Reason / 理由",
+            description="For the others of the team; nothing about a patient. "
+            "/ チームの他の人が読みます。利用者の情報は書かないでください。",
         ),
     }
 
@@ -173,7 +209,7 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
 
 def read_push_form(params: Mapping[str, Any]) -> PushForm:
     """What was filled in; which week it means is for partner_sync_airflow.which_week."""
-    mode: PushMode = "resend" if params["mode"] == "resend" else "changes"
+    mode: PushMode = params["mode"] if params["mode"] in get_args(PushMode) else "changes"
     return PushForm(
         week=params["week"] or None, organizations=_codes(params), mode=mode, dry_run=params["dry_run"] is True
     )

@@ -6,6 +6,8 @@ where there is one: a POST of JSON with ``text`` (as Slack's incoming webhooks t
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import PartnerSyncError
+from partner_sync.partners.model import Partner
 from partner_sync_airflow.approvals import question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
 
@@ -58,9 +61,19 @@ class PartnerSyncNotifier(BaseNotifier):
         from partner_sync_airflow.causes import untold_causes
 
         for cause in untold_causes(context, partner=self.partner):
-            alert = self._alert_of(cause, context, text=self._text(cause, context.get("exception")))
-            self.log.error("%s", alert.text)
-            self._post(alert)
+            self._tell(cause, context, level=logging.ERROR)
+
+    def notice(self, context: Context, causes: Iterable[Cause]) -> None:
+        """Send what nobody was told of and what failed no task."""
+        from partner_sync_airflow.causes import untold_notices
+
+        for cause in untold_notices(causes):
+            self._tell(cause, context, level=logging.WARNING)
+
+    def _tell(self, cause: Cause, context: Context, *, level: int) -> None:
+        alert = self._alert_of(cause, context, text=self._text(cause, context.get("exception")))
+        self.log.log(level, "%s", alert.text)
+        self._post(alert)
 
     def _alert_of(self, cause: Cause, context: Context, *, text: str) -> Alert:
         from partner_sync.catalogue import entry
@@ -107,6 +120,12 @@ class PartnerSyncNotifier(BaseNotifier):
             return
         if not answer.is_success:
             self.log.warning("The alert was not sent: its receiver answered %s.", answer.status_code)
+
+
+def notifier_of(partner: Partner) -> PartnerSyncNotifier:
+    """The notifier for a partner, as its file names the channel and the partner."""
+    names = (partner.name.ja, partner.name.en)
+    return PartnerSyncNotifier(partner=partner.slug, alert=partner.owner.alert, names=names)
 
 
 class QuestionNotifier(PartnerSyncNotifier):

@@ -14,7 +14,6 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import InvalidWeekError
 from partner_sync.weeks import Week
-from partner_sync_airflow.forms import read_push_form
 
 _BY_ITSELF = frozenset({"scheduled", "backfill"})
 
@@ -64,7 +63,7 @@ def _run_type(run: RunDates) -> str:
 
 def week_of(context: Context) -> Week:
     """The week that a task's run means; raises what ``week_of_run`` raises."""
-    return week_of_run(context["dag_run"], given=read_push_form(context["params"]).week)
+    return week_of_run(context["dag_run"], given=context["params"]["week"] or None)
 
 
 def head_of_note(context: Context) -> list[str]:

@@ -19,10 +19,13 @@ create table sync.visit_head (
     version integer not null,
     organization sync.code not null,
     office_id bigint not null,
+    patient_id bigint not null,
+    practitioner_id bigint,
     week sync.week not null,
     cancelled boolean not null
 );
 create index on sync.visit_head (office_id, week);
+create index on sync.link (organization);
 
 create table sync.push_request (
     id bigint generated always as identity primary key,
@@ -111,9 +114,39 @@ create table sync.todo (
     organization sync.code not null,
     office_id bigint not null,
     due_at timestamptz not null default clock_timestamp(),
-    primary key (partner, visit_id, week, action)
+    -- The partner had no key for whom the visit names when its keys had changed so often (sync.key_change); else null.
+    blocked_at_change bigint,
+    primary key (visit_id, partner, week, action)
 );
-create index on sync.todo (partner, organization, due_at);
+-- What is blocked lies apart, so that a tick never walks over it.
+create index todo_ready on sync.todo (partner, organization, due_at, visit_id) where blocked_at_change is null;
+create index todo_blocked on sync.todo (partner, organization, blocked_at_change) where blocked_at_change is not null;
+create index todo_withdraw on sync.todo (partner, organization) where action = 'withdraw';
+
+-- How often the keys of an organization at a partner have changed, and for which entities the partner wants keys (null: not
+-- told yet, or a key was taken away, so that every row is looked at again). What was blocked at an earlier count has to be
+-- looked at again. A count and not a time: who counts up holds the row until its commit, so none is ever missed.
+create table sync.key_change (
+    partner sync.code not null,
+    organization sync.code not null,
+    changes bigint not null default 0,
+    needs text[],
+    primary key (partner, organization)
+);
+
+-- Both are seen through by the planner: they have no settings of their own and are called by definer functions only.
+create function sync.has_key(partner text, organization text, entity text, id bigint) returns boolean
+    language sql stable
+    return exists (select from canonical.crosswalk c
+                   where c.canonical_id = $4 and (c.partner, c.organization, c.entity) = ($1, $2, $3))
+        or exists (select from canonical.key_map m where (m.partner, m.organization, m.entity, m.canonical_id) = ($1, $2, $3, $4));
+
+create function sync.lacks_key(partner text, organization text, needs text[], head sync.visit_head) returns boolean
+    language sql stable
+    return (needs is null or 'office' = any (needs)) and not sync.has_key($1, $2, 'office', head.office_id)
+        or (needs is null or 'patient' = any (needs)) and not sync.has_key($1, $2, 'patient', head.patient_id)
+        or (needs is null or 'practitioner' = any (needs)) and head.practitioner_id is not null
+            and not sync.has_key($1, $2, 'practitioner', head.practitioner_id);
 
 -- What a partner holds of a visit now, as the last answer or read-back said. The head's lock orders the results of a visit.
 create view sync.held as
@@ -124,60 +157,110 @@ where r.present
       select from sync.push_result later
       where later.visit_id = r.visit_id and later.partner = r.partner and later.id > r.id and later.present is not null);
 
--- The definition of what is to be delivered (design, 4). The first branch is the visit as it stands, in its own week;
--- the second takes it back from a released week that it has left (rule 6). A reopened week holds both.
+-- One item anew: a person asks again for what was rejected or given up, or a repair for what the partner lost.
+create table sync.requeue (
+    partner sync.code not null,
+    visit_id text not null,
+    week sync.week not null,
+    reason text not null,
+    requested_by text not null,
+    run_key text not null,
+    at timestamptz not null default clock_timestamp(),
+    primary key (partner, visit_id, week, run_key)
+);
+
+-- Every item that the released, finalized weeks come to now, delivered or not: the visit as it stands, in its own week,
+-- and, where the partner holds it in a released week that it has left, its withdraw from there (rule 6). A reopened week
+-- holds both. The generation grows with each resend of the week and each requeue of the visit in it, so no two are ever
+-- the same. What stands in a lateral with a limit is looked up by its key, row by row, whatever the statistics say: a
+-- bulk write meets plans that were made when the tables were empty.
+create view sync.item as
+select l.partner, h.visit_id, i.week, i.action, h.version,
+    r.generation + (
+        select count(*) from sync.requeue q
+        where (q.partner, q.visit_id, q.week) = (l.partner, h.visit_id, i.week))::integer as generation,
+    h.organization, i.office_id
+from sync.visit_head h
+cross join lateral (
+    select k.partner from sync.link k
+    where k.organization = h.organization and k.enabled and 'schedule' = any (k.directions) offset 0
+) l
+left join lateral (
+    select k.office_id, k.week, k.present
+    from sync.push_result k
+    where k.visit_id = h.visit_id and k.partner = l.partner and k.present is not null
+    order by k.id desc limit 1
+) held on true
+cross join lateral (
+    select h.office_id, h.week, case when h.cancelled then 'withdraw' else 'put' end as action
+    -- Moved to another office and cancelled there: what the old office's week holds is taken back, once.
+    where not (h.cancelled and coalesce(held.present and held.week = h.week and held.office_id <> h.office_id, false))
+    union all
+    select held.office_id, held.week, 'withdraw'
+    where held.present and (held.office_id, held.week) <> (h.office_id, h.week)
+) i
+cross join lateral (
+    select k.generation from sync.release k
+    where k.partner = l.partner and k.office_id = i.office_id and k.week = i.week limit 1
+) r
+join lateral (
+    select k.state from schedule.week_state k
+    where k.office_id = i.office_id and k.week = i.week order by k.step desc limit 1
+) w on w.state = 'finalized';
+
+-- The definition of what is to be delivered (design, 4): items without a final result.
 create view sync.pending as
 select i.*
-from (
-    select l.partner, h.visit_id, h.week, case when h.cancelled then 'withdraw' else 'put' end as action,
-        h.version, r.generation, h.organization, h.office_id
-    from sync.visit_head h
-    join sync.release r on r.office_id = h.office_id and r.week = h.week
-    join sync.link l on l.partner = r.partner and l.organization = h.organization
-    where l.enabled and 'schedule' = any (l.directions)
-      -- Moved to another office and cancelled there: what the old office's week holds is taken back, once.
-      and not (h.cancelled and exists (
-          select from sync.held h2
-          where (h2.partner, h2.visit_id, h2.week) = (l.partner, h.visit_id, h.week) and h2.office_id <> h.office_id))
-    union all
-    select l.partner, h.visit_id, held.week, 'withdraw', h.version, r.generation, h.organization, held.office_id
-    from sync.visit_head h
-    join sync.held held on held.visit_id = h.visit_id and (held.office_id, held.week) <> (h.office_id, h.week)
-    join sync.release r on r.partner = held.partner and r.office_id = held.office_id and r.week = held.week
-    join sync.link l on l.partner = held.partner and l.organization = h.organization
-    where l.enabled and 'schedule' = any (l.directions)
-) i
-where exists (select from schedule.week_finalized f where f.office_id = i.office_id and f.week = i.week)
-  and not exists (
-      select from sync.push_result done
-      where done.final
-        and (done.partner, done.visit_id, done.week, done.action, done.version, done.generation)
-            = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation));
+from sync.item i
+left join lateral (
+    select true as found from sync.push_result k
+    where k.final and k.partner = i.partner and k.visit_id = i.visit_id and k.week = i.week and k.action = i.action
+      and k.version = i.version and k.generation = i.generation
+    limit 1
+) done on true
+where done.found is null;
 
+-- Makes the to-do rows of these visits what the view says, and wakes whoever listens for a partner that gets work.
+-- Whatever the statistics say and however many visits there are, the rows are found by their indexes: a plan is made once a
+-- session, often while the tables are still small.
 create function sync.refresh_todo(visits text[]) returns void
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+    language plpgsql security definer set search_path = pg_catalog, pg_temp
+    set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    partners text[];
 begin
     if cardinality(visits) > 1 then
         -- Always in this order: two refreshes never wait for each other in a circle.
         perform from (
             select from sync.todo t where t.visit_id = any (visits)
-            order by t.partner, t.visit_id, t.week, t.action for update) locked;
+            order by t.visit_id, t.partner, t.week, t.action for update) locked;
     end if;
     delete from sync.todo t
     where t.visit_id = any (visits)
-      and not exists (
-          select from sync.pending p
-          where (p.partner, p.visit_id, p.week, p.action, p.version, p.generation)
-              = (t.partner, t.visit_id, t.week, t.action, t.version, t.generation));
-    insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id)
-    select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id
-    from sync.pending p
-    where p.visit_id = any (visits)
-    order by p.partner, p.visit_id, p.week, p.action
-    on conflict (partner, visit_id, week, action) do update set
-        version = excluded.version, generation = excluded.generation, office_id = excluded.office_id,
-        due_at = excluded.due_at
-    where (t.version, t.generation, t.office_id) is distinct from (excluded.version, excluded.generation, excluded.office_id);
+      and (select true from sync.pending p
+           where (p.partner, p.visit_id, p.week, p.action) = (t.partner, t.visit_id, t.week, t.action) limit 1) is null;
+    with written as (
+        insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id,
+            blocked_at_change)
+        select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id,
+            case when p.action = 'put' and sync.lacks_key(p.partner, p.organization, k.needs, h) then coalesce(k.changes, 0) end
+        from sync.pending p
+        cross join lateral (select * from sync.visit_head where visit_head.visit_id = p.visit_id limit 1) h
+        left join lateral (
+            select * from sync.key_change c where (c.partner, c.organization) = (p.partner, p.organization) limit 1) k on true
+        where p.visit_id = any (visits)
+        order by p.visit_id, p.partner, p.week, p.action
+        on conflict (visit_id, partner, week, action) do update set
+            version = excluded.version, generation = excluded.generation, office_id = excluded.office_id,
+            due_at = excluded.due_at, blocked_at_change = excluded.blocked_at_change
+        where (t.version, t.generation, t.office_id)
+            is distinct from (excluded.version, excluded.generation, excluded.office_id)
+        returning t.partner
+    )
+    select array_agg(distinct w.partner) into partners from written w;
+    -- Only for new work: who notifies takes a lock of the whole server at its commit. The same notice twice in a
+    -- transaction is one.
+    perform pg_notify('partner_sync_todo', p) from unnest(partners) p;
 end $$;
 
 -- Finalize, release and link changes exclude captures of the same organization: neither would see the other's
@@ -185,6 +268,11 @@ end $$;
 create function sync.lock_organization(organization text, shared boolean) returns void
     language plpgsql as $$
 begin
+    -- With an older snapshot what the other has committed meanwhile would be missed, silently.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'visits, weeks and releases are written at isolation level read committed'
+            using errcode = 'feature_not_supported';
+    end if;
     if shared then
         perform pg_advisory_xact_lock_shared(hashtextextended('sync.organization:' || organization, 0));
     else

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from partner_sync.errors import DatabaseAwayError, NothingFinalizedError, PartnerUnavailableError
+from partner_sync.kinds.interface import Quota
+from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, conclude, record_outcome
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
-from partner_sync_airflow.notifications import PartnerSyncNotifier
+from partner_sync_airflow.notifications import PartnerSyncNotifier, notifier_of
+from partner_sync_airflow.partner_files import partner_named
 
 AWAY = PartnerUnavailableError(partner="honoka", endpoint="GET /v1/offices", problem="503", retry_at=None)
 
@@ -108,3 +111,16 @@ def test_a_receiver_that_answers_with_an_error_fails_nothing(alerts, notifier):
     alerts.answers["/hook"] = (500, {})
     notifier.notify(failed(AWAY))
     assert len(alerts.received) == 1
+
+
+def test_a_notice_is_told_once_although_nothing_failed(alerts, database):
+    told = [Quota(name="burst", requests=5, window_seconds=10)]
+    partner = partner_named("honoka")
+    for run_key in ("r1", "r2"):
+        conn = database.connect("run")
+        note_policies(conn, partner, organization="sakura", run_key=run_key, policies=told)
+        found = conclude(conn, partner="honoka", run_key=run_key)
+        notifier_of(partner).notice(failed(None), found.notices)
+    [(*_, body)] = alerts.received
+    assert (body["code"], body["severity"], body["organizations"]) == ("policy_differs", "warning", ["sakura"])
+    assert "make check-partner" in body["text"]

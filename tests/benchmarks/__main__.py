@@ -1,35 +1,50 @@
-"""``python -m benchmarks master | memory | dags | limiter``, with include and tests on the path (``make bench``)."""
+"""``make bench ARGS=what``, all without a name: ``python -m benchmarks`` with include, plugins, tests on the path."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import dags, limiter, master, memory
+from benchmarks import crash, dags, latency, limiter, limits_kept, master, memory
+
+RECORDS, PAGE_SIZE, DIRTY = 100_000, 500, 0.02
+
+
+def _master() -> str:
+    figures = master.measure(records=RECORDS, page_size=PAGE_SIZE, dirty=DIRTY)
+    return master.report(figures, records=RECORDS, page_size=PAGE_SIZE, dirty=DIRTY)
+
+
+def _memory() -> str:
+    return memory.report((RECORDS, 5 * RECORDS))
+
+
+#: Each prints a table in Markdown.
+BENCHMARKS: dict[str, Callable[[], str]] = {
+    "master": _master,
+    "memory": _memory,
+    "dags": dags.report,
+    "limiter": limiter.report,
+    "latency": latency.report,
+    "limits_kept": limits_kept.report,
+    "limits_kept_airflow": limits_kept.airflow_report,
+    "crash": crash.report,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what", choices=("master", "memory", "memory-child", "dags", "limiter", "all"), nargs="?", default="all"
-    )
-    parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--page-size", type=int, default=500)
-    parser.add_argument("--dirty", type=float, default=0.02)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("what", choices=(*BENCHMARKS, "memory-child", "all"), nargs="?", default="all")
+    parser.add_argument("--records", type=int, default=RECORDS, help="memory-child only")
+    parser.add_argument("--out", type=Path, help="memory-child only")
     chosen = parser.parse_args()
     if chosen.what == "memory-child":
         memory.child(chosen.records, chosen.out)
         return
-    if chosen.what in ("master", "all"):
-        shape = {"records": chosen.records, "page_size": chosen.page_size, "dirty": chosen.dirty}
-        print(master.report(master.measure(**shape), **shape), flush=True)
-    if chosen.what in ("memory", "all"):
-        print(memory.report((chosen.records, 5 * chosen.records)), flush=True)
-    if chosen.what in ("dags", "all"):
-        print(dags.report(), flush=True)
-    if chosen.what in ("limiter", "all"):
-        print(limiter.report(), flush=True)
+    for name, report in BENCHMARKS.items():
+        if chosen.what in (name, "all"):
+            print(f"{report()}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ class Servers:
 
 
 @contextmanager
-def database() -> Iterator[Servers]:
+def database(*extra_settings: str) -> Iterator[Servers]:
     """Start, bootstrap, and take away again."""
-    with running_cluster() as (cluster, secrets):
+    with running_cluster(*extra_settings) as (cluster, secrets):
         bootstrap(cluster.url(), secrets)
         yield Servers(cluster, secrets)

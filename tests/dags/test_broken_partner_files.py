@@ -26,7 +26,7 @@ def broken(partners):
 
 
 def test_the_dag_ids_of_a_broken_file_stay_and_those_of_the_others_too(broken, read_dags):
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push")
+    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(read_dags()) == {f"{slug}__{kind}" for slug in ("good", "bad") for kind in kinds}
 
 

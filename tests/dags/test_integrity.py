@@ -14,7 +14,17 @@ from partner_sync.partners.loader import load_partners
 
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
 LOOPS = [file for file in DAG_FILES if "dags_of" in file.read_text(encoding="utf-8")]
+CALLING = {"extract", "push", "compare", "compare_again"}
 COMMITTED = load_partners(ROOT / "include" / "partners").partners
+
+
+def _watchers(dag):
+    return getattr(dag.timetable.asset_condition, "watchers", [])
+
+
+def _cron_of(dag):
+    """The schedule by the clock, also of a DAG that starts on work as well."""
+    return getattr(dag.timetable, "timetable", dag.timetable)
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.name)
@@ -33,7 +43,7 @@ def test_airflow_reads_the_dag_folder_without_errors_or_warnings(committed):
     bag = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True)
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push")
+    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(bag.dags) >= {f"{slug}__{kind}" for slug in COMMITTED for kind in kinds}
 
 
@@ -55,14 +65,14 @@ def test_every_dag_is_tagged_with_its_partner_and_its_kind_of_work(committed, re
 def test_every_dag_runs_at_tokyo_time_without_catching_up(committed, read_dags):
     for dag in read_dags().values():
         assert dag.catchup is False
-        assert dag.timetable.serialize().get("timezone", "Asia/Tokyo") == "Asia/Tokyo"
+        assert _cron_of(dag).serialize().get("timezone", "Asia/Tokyo") == "Asia/Tokyo"
 
 
 def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
     for dag_id, dag in read_dags().items():
         slug = dag_id.partition("__")[0]
         pools = {task_id: task.pool for task_id, task in dag.task_dict.items()}
-        assert {task_id for task_id, pool in pools.items() if pool == slug} == set(pools) & {"extract", "push"}
+        assert {task_id for task_id, pool in pools.items() if pool == slug} == set(pools) & CALLING
 
 
 def test_every_task_has_the_owner_the_alert_and_the_retry_policy_of_its_partner(committed, read_dags):
@@ -92,20 +102,60 @@ def test_the_steps_of_a_master_sync_follow_each_other_and_end_in_a_conclusion(co
 
 
 def test_a_conclusion_comes_whatever_happened_before_and_is_never_tried_again(committed, read_dags):
-    dags = read_dags("master_sync", "schedule_push").values()
+    dags = read_dags("master_sync", "schedule_push", "reconcile").values()
     concluded = [dag.task_dict["conclude"] for dag in dags]
     assert {(task.trigger_rule.value, task.retries) for task in concluded} == {("all_done", 0)}
+
+
+def test_a_reconcile_compares_repairs_pushes_and_compares_again(committed, read_dags):
+    for dag_id, dag in read_dags("reconcile").items():
+        steps = ["resolve", "compare", "repair", "push", "compare_again", "conclude"]
+        assert [task.task_id for task in dag.topological_sort()] == steps, dag_id
+        assert [task.task_id for task in dag.leaves] == ["conclude"]
+        assert dag.task_dict["compare"].partial_kwargs.get("after_repair") is None
+        assert dag.task_dict["compare_again"].partial_kwargs["after_repair"] is True
+
+
+def test_a_partner_that_cannot_show_what_it_holds_has_no_reconcile(partners, read_dags):
+    text = (ROOT / "include" / "partners" / "honoka.yaml").read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines() if not line.startswith("  read_back:")]
+    listing = kept.index("  list:")
+    end = kept.index("  errors: {at: errors, field: field, code: code}")
+    (partners / "mute.yaml").write_text("\n".join([*kept[:listing], *kept[end:]]), encoding="utf-8")
+    assert set(read_dags("reconcile", "schedule_push")) == {"mute__schedule_push"}
+
+
+def test_a_lost_answer_is_answered_without_any_default():
+    from airflow.sdk.exceptions import ParamValidationError
+
+    from partner_sync_airflow.forms_of_repair import answer_params
+
+    for name, param in answer_params().items():
+        with pytest.raises(ParamValidationError):
+            param.resolve()
+        assert param.schema["title"], name
 
 
 def test_a_live_push_is_one_task_each_minute_that_never_overlaps_and_is_never_tried_again(committed, read_dags):
     for dag in read_dags("live_push").values():
         [task] = dag.tasks
-        assert (dag.timetable.summary, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+        assert (_cron_of(dag).summary, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+
+
+def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_is_work(partners, read_dags):
+    file = ROOT / "include" / "partners" / "honoka.yaml"
+    for slug, watch in (("eager", "true"), ("calm", "false")):
+        text = file.read_text(encoding="utf-8").replace("watch: true", f"watch: {watch}")
+        (partners / f"{slug}.yaml").write_text(text, encoding="utf-8")
+    dags = read_dags("live_push")
+    assert _watchers(dags["calm__live_push"]) == []
+    [watcher] = _watchers(dags["eager__live_push"])
+    assert watcher.trigger.partner == "eager"
 
 
 def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
     mapped = Counter(task.task_id for dag in read_dags().values() for task in dag.tasks if task.is_mapped)
-    assert set(mapped) == {"extract", "push"}
+    assert set(mapped) == CALLING
 
 
 def test_a_task_that_is_about_to_run_builds_its_own_dag_only(committed, read_dags, monkeypatch):
@@ -144,6 +194,25 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def hold_dag(read_dags):
+    return read_dags("hold_partner")["hold_partner"]
+
+
+def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_dag):
+    [task] = hold_dag.tasks
+    assert (hold_dag.schedule, hold_dag.catchup, task.retries) == (None, False, 0)
+    assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
+
+
+@pytest.mark.parametrize(("name", "value"), [("partner", ""), ("reason", ""), ("action", "stop"), ("organization", 3)])
+def test_a_hold_that_is_filled_in_wrongly_is_refused_when_the_run_is_started(hold_dag, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        hold_dag.params[name] = value
 
 
 def test_airflow_does_not_run_our_package_as_plugins():

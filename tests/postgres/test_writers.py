@@ -22,9 +22,15 @@ WRITERS = {
     "sync.change_history": None,
     "sync.visit_head": None,
     "sync.release": None,
+    "sync.requeue": None,
     "sync.todo": None,
     "sync.push_attempt": None,
     "sync.push_result": None,
+    "sync.reconciliation": None,
+    "sync.reconciliation_sighting": None,
+    "sync.reconciliation_item": None,
+    "sync.circuit": None,
+    "sync.hold": None,
     "canonical.patient_history": None,
 }
 LOGINS = ("extract", "validate", "merge", "onboarding", "product", "release", "push", "run", "reader")
@@ -44,7 +50,9 @@ def test_only_its_writer_may_insert(database: Database, table: str) -> None:
 
 
 @pytest.mark.parametrize("login", LOGINS)
-@pytest.mark.parametrize("table", ["sync.change_history", "sync.push_result", "schedule.visit"])
+@pytest.mark.parametrize(
+    "table", ["sync.change_history", "sync.push_result", "sync.circuit", "sync.hold", "schedule.visit"]
+)
 def test_a_second_writer_is_refused(database: Database, login: str, table: str) -> None:
     if WRITERS[table] == login:
         pytest.skip("it is the writer")
@@ -65,6 +73,15 @@ def test_no_login_owns_anything_or_may_make_roles(database: Database, login: str
     )
     assert not role["mighty"]
     assert not role["owner"]
+
+
+@pytest.mark.parametrize("login", [login for login in LOGINS if login != "push"])
+def test_only_the_pusher_may_open_or_repair_a_comparison(database: Database, login: str) -> None:
+    conn = database.connect(login)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("select sync.open_reconciliation('honoka', 'sakura', date '2026-11-23', 'r1', 1)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("select sync.repair_reconciliation(1, true, 'somebody')")
 
 
 def test_functions_that_cross_a_border_have_a_fixed_search_path(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -41,11 +42,31 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LostAnswer(Candidate):
+    """An attempt whose answer was lost and whose settle time has come."""
+
+    attempt_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A claimed attempt with its call."""
+    """A claimed attempt with its call. ``alone``: the partner has refused it as part of a batch."""
 
     attempt_id: int
     call: VisitCall
+    alone: bool = False
+
+    @property
+    def visit_id(self) -> str:
+        return self.call.visit_id
+
+    @property
+    def action(self) -> Action:
+        return self.call.action
+
+    @property
+    def named(self) -> bool:
+        return self.call.partner_ref is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +78,14 @@ class Unsettled:
 
 
 class Claims:
-    """One pusher's claims in one scope. Its session lock says that it lives, for as long as its connection does."""
+    """One pusher's claims in one scope. Its session lock says that it lives, for as long as its connection does.
 
-    def __init__(self, conn: Connection, scope: Scope, *, run_key: str) -> None:
+    ``lock`` is held for each statement: other threads may use the connection in between.
+    """
+
+    def __init__(self, conn: Connection, scope: Scope, *, run_key: str, lock: threading.Lock | None = None) -> None:
         self._conn = conn
+        self._lock = lock or threading.Lock()
         self._facts = vars(scope) | {"needs": list(scope.needs), "run_key": run_key}
         self._facts["owner"] = self._rows("become_owner")[0]["owner"]
 
@@ -80,13 +105,19 @@ class Claims:
         """Claim the items of these visits; a visit that is being edited or was taken by another is left out."""
         return self._claimed([row["id"] for row in self._rows("claim", visits=list(visits))])
 
-    def unknown_due(self) -> int:
-        """How many lost answers may be read back now."""
-        return int(self._rows("unknown_due")[0]["due"])
+    def claim_to_send(self, visits: Sequence[str], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
+        """``claim`` and ``mark_sent`` in one: what is returned leaves within its grant's time, or is given up."""
+        rows = self._rows("claim_to_send", visits=list(visits), settle_after_seconds=settle_after_seconds)
+        return tuple(_claimed(row) for row in rows)
 
-    def take_unknown(self, count: int, *, settle_after_seconds: float) -> tuple[Claimed, ...]:
-        """Lease up to ``count`` attempts whose settle time has come."""
-        rows = self._rows("take_unknown", count=count, settle_after_seconds=settle_after_seconds)
+    def unknown_due(self, count: int) -> tuple[LostAnswer, ...]:
+        """Up to ``count`` lost answers that may be looked up now, the oldest first."""
+        return tuple(LostAnswer(**row) for row in self._rows("unknown_due", count=count))
+
+    def take_unknown(self, attempts: Sequence[int], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
+        """Lease these attempts, those of them whose settle time has come and that no other pusher has taken."""
+        facts = {"attempts": list(attempts), "count": len(attempts)}
+        rows = self._rows("take_unknown", **facts, settle_after_seconds=settle_after_seconds)
         return self._claimed([row["id"] for row in rows])
 
     def mark_sent(self, claimed: Sequence[Claimed], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
@@ -96,33 +127,47 @@ class Claims:
         marked = {row["id"] for row in rows}
         return tuple(one for one in claimed if one.attempt_id in marked)
 
-    def settle(self, verdicts: Mapping[int, Verdict], *, max_attempts: int) -> None:
-        """Write what became of attempts (by attempt id), each in a transaction of its own; waits for visits that are
-        being edited.
+    def give_up(self, attempts: Sequence[int]) -> None:
+        """These calls have surely not left: their items are free again, a lost answer stays one."""
+        self._rows("give_up", attempts=list(attempts))
+
+    def settle_free(self, items: Sequence[Mapping[str, Any]], *, max_attempts: int) -> frozenset[int]:
+        """Write what became of attempts (``Verdict.as_item``) in one transaction; returns the attempts that are not
+        written yet because their visits are being edited at this moment.
         """
-        for attempt, verdict in verdicts.items():
-            item = orjson.dumps(verdict.as_item(attempt)).decode()
-            self._rows("settle", item=item, max_attempts=max_attempts)
+        rows = self._rows("settle_free", items=orjson.dumps(list(items)).decode(), max_attempts=max_attempts)
+        return frozenset(row["attempt_id"] for row in rows)
+
+    def settle_each(self, items: Iterable[Mapping[str, Any]], *, max_attempts: int) -> None:
+        """The same, each in a transaction of its own that waits until nobody edits the visit."""
+        for item in items:
+            self._rows("settle", item=orjson.dumps(dict(item)).decode(), max_attempts=max_attempts)
+
+    def settle(self, verdicts: Mapping[int, Verdict], *, max_attempts: int) -> None:
+        """Write what became of attempts (by attempt id); waits for visits that are being edited."""
+        items = [verdict.as_item(attempt) for attempt, verdict in verdicts.items()]
+        busy = self.settle_free(items, max_attempts=max_attempts)
+        self.settle_each((item for item in items if item["attempt"] in busy), max_attempts=max_attempts)
 
     def unsettled(self) -> Unsettled:
         """What of the scope is still to come."""
         return Unsettled(**self._rows("unsettled")[0])
 
     def _claimed(self, attempts: list[int]) -> tuple[Claimed, ...]:
-        if not attempts:
-            return ()
-        return tuple(
-            Claimed(attempt_id=row["id"], call=visit_call(row)) for row in self._rows("calls", attempts=attempts)
-        )
+        return tuple(_claimed(row) for row in self._rows("calls", attempts=attempts)) if attempts else ()
 
     def _rows(self, name: str, **facts: object) -> list[dict[str, Any]]:
-        with translated_errors():
+        with self._lock, translated_errors():
             cursor = self._conn.execute(statement(f"delivery.{name}"), self._facts | facts)
             return cursor.fetchall() if cursor.description else []
 
 
+def _claimed(row: Mapping[str, Any]) -> Claimed:
+    return Claimed(attempt_id=row["id"], call=visit_call(row), alone=row["alone"])
+
+
 def visit_call(row: Mapping[str, Any]) -> VisitCall:
-    """The call for one row of the statements ``delivery.calls`` and ``release.sample_calls``."""
+    """The call for one row of sync.calls or of the statement ``release.sample_calls``."""
     return VisitCall(
         visit_id=row["visit_id"],
         action=row["action"],

@@ -11,7 +11,7 @@ from partner_sync.errors import NothingFinalizedError
 from partner_sync.statements import statement
 from partner_sync.weeks import Week
 
-Mode = Literal["changes", "resend", "weekly"]
+Mode = Literal["changes", "resend", "weekly", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,93 +1,197 @@
-"""The gate of a push: calls are granted in batches before the claim, handed out to threads, closed before the next."""
+"""The gate of a push: calls are granted in batches before the claim, and each leaves on a permit of its own."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, finish_grant, pause
-from partner_sync.limits import Limits, limits_of
+from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire
+from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 
 
-class Turnstile:
-    """A Gate whose calls are granted in batches on the pusher's own connection.
+@dataclass(eq=False)
+class _Open:
+    """A grant of which calls may still leave, or are on their way: ``out`` permits have not come back."""
 
-    An item that needs more calls than one (the next page of a read-back), or whose grant has expired, asks for one
-    more: the pusher's thread waits for the batch and leaves the connection to it.
+    grant: Grant
+    gate: PrepaidGate
+    endpoint: str
+    office: str | None
+    out: int
+
+
+@dataclass(eq=False)
+class Permit:
+    """One granted call."""
+
+    opened: _Open = field(repr=False)
+    used: bool = False
+
+
+class _Here(threading.local):
+    """What the call of this thread leaves on."""
+
+    def __init__(self) -> None:
+        self.permit: Permit | None = None
+        self.gate: PrepaidGate | None = None
+        self.left_at: float | None = None
+        # Grants for further calls than the permit's.
+        self.own: list[_Open] = []
+
+
+class Turnstile:
+    """A Gate whose calls are granted in batches on the pusher's own connection; ``lock`` is held while it is used.
+
+    A thread's calls leave on the permit that it is ``passing`` with. One that needs more calls than one (the next page
+    of a read-back, a visit that has to be looked up first), or a call to another endpoint, asks for a grant of its own.
     """
 
-    def __init__(self, conn: Connection, partner: Partner, *, organization: str, call_class: CallClass) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        partner: Partner,
+        *,
+        organization: str,
+        call_class: CallClass,
+        lock: threading.Lock | None = None,
+    ) -> None:
         self._conn = conn
         self._partner = partner.slug
         self._organization = organization
         self._call_class: CallClass = call_class
-        self._limits: Limits = limits_of(partner)
-        self._office: str | None = None
+        self._limits = limits_of(partner)
+        self._by_endpoint = any(limit.scope == "endpoint" for limit in partner.limits)
+        self._connection_lock = lock or threading.Lock()
         self._lock = threading.Lock()
-        self._given: list[tuple[Grant, PrepaidGate]] = []
-        self._closed = True
+        self._opened: list[_Open] = []
+        self._here = _Here()
+        self._told_to_stop = threading.Event()
+        self._tally = Tally()
 
-    def grant(self, count: int, *, endpoint: str, office: str | None = None) -> int:
-        """Take up to ``count`` calls; returns how many may leave. Raises LimitReachedError when none may now."""
-        self._office, self._closed = office, False
-        return self._acquire(count, endpoint)
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether the partner has asked us to slow down: nothing leaves until ``go_on``."""
+        return self._told_to_stop.is_set()
 
-    def finish(self) -> None:
-        """No call of the batch leaves any more: what the partner said counts from now on, for everybody."""
+    def go_on(self) -> None:
+        """What the partner said has been written down (``finish``): from now on the ledger decides."""
+        self._told_to_stop.clear()
+
+    def permits(self, count: int, *, endpoint: str, office: str | None = None) -> tuple[list[Permit], Grant]:
+        """Up to ``count`` calls that may leave, and their grant, which says why they are fewer and when more fit."""
+        grant = self._acquire(count, endpoint, office=office)
+        opened = self._open(grant, endpoint, office=office)
+        return [Permit(opened) for _ in range(grant.count)], grant
+
+    def returned(self, permit: Permit) -> None:
+        """The call of this permit came back, or will never leave."""
         with self._lock:
-            self._closed = True
-            given, self._given = self._given, []
-        for grant, gate in given:
-            gate.close()
-            for heard in gate.heard:
-                facts = {"partner": self._partner, "organization": self._organization}
-                pause(self._conn, **facts, until_at=heard.until_at, scope=heard.scope)
-            finish_grant(self._conn, grant)
+            permit.opened.out -= 1
+
+    def finish(self) -> frozenset[tuple[str, str | None]]:
+        """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way:
+        they count from now, no longer from their expiry. Returns their endpoints and offices.
+        """
+        with self._lock:
+            opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
+        with self._connection_lock:
+            for each in opened:
+                if each.out <= 0:
+                    each.gate.finish(self._conn)
+                else:
+                    each.gate.apply(self._conn)
+        self._report()
+        return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
+
+    @contextmanager
+    def passing(self, permit: Permit) -> Iterator[None]:
+        """What this thread calls inside leaves on the permit."""
+        here = self._here
+        here.permit, here.gate, here.left_at, here.own = permit, permit.opened.gate, None, []
+        try:
+            yield
+        finally:
+            here.permit = None
+            with self._lock:
+                for opened in here.own:
+                    opened.out = 0
+
+    @property
+    def left_at(self) -> float | None:
+        """When this thread's last call left (monotonic); None when none has."""
+        return self._here.left_at
 
     def take(self, endpoint: str) -> None:
-        with self._lock:
-            if self._closed or not self._given:
-                raise LimitReachedError(partner=self._partner, retry_at=None)
-            try:
-                self._given[-1][1].take(endpoint)
-            except LimitReachedError:
-                if any(gate.heard for _, gate in self._given):
-                    raise
-                self._acquire(1, endpoint)
-                self._given[-1][1].take(endpoint)
+        here = self._here
+        permit = here.permit
+        if permit is None or self.told_to_stop:
+            raise LimitReachedError(partner=self._partner, retry_at=None)
+        if permit.used or (self._by_endpoint and permit.opened.endpoint != endpoint):
+            self._take_anew(endpoint, permit)
+        else:
+            permit.opened.gate.take(endpoint)
+            permit.used = True
+        here.left_at = time.monotonic()
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        with self._lock:
-            for _, gate in self._given[-1:]:
-                gate.heed(status=status, scope=scope, retry_at=retry_at)
+        self._told_to_stop.set()
+        if self._here.gate is not None:
+            self._here.gate.heed(status=status, scope=scope, retry_at=retry_at)
 
     def told(self, quotas: Sequence[Quota]) -> None:
-        with self._lock:
-            for _, gate in self._given[-1:]:
-                gate.told(quotas)
+        if any(quota.remaining == 0 for quota in quotas):
+            self._told_to_stop.set()
+        if self._here.gate is not None:
+            self._here.gate.told(quotas)
 
     def answered(self, *, reached: bool) -> None:
-        with self._lock:
-            for _, gate in self._given[-1:]:
-                gate.answered(reached=reached)
+        self._tally.note(reached=reached)
+        if self._tally.in_a_row >= self._limits.circuit.failures:
+            # What was granted ahead must not run into a partner that is down: the ledger decides how it goes on.
+            self._told_to_stop.set()
 
-    def _acquire(self, count: int, endpoint: str) -> int:
-        grant = acquire(
-            self._conn,
-            partner=self._partner,
-            organization=self._organization,
-            limits=self._limits,
-            count=count,
-            call_class=self._call_class,
-            endpoint=endpoint,
-            office=self._office,
-        )
+    def _report(self) -> None:
+        if (calls := self._tally.take()) is not None:
+            names = {"partner": self._partner, "organization": self._organization}
+            with self._connection_lock:
+                report_calls(self._conn, calls, **names, rule=self._limits.circuit)
+
+    def _take_anew(self, endpoint: str, permit: Permit) -> None:
+        # A probe that got through may be one call of several: the next needs a circuit that is closed.
+        self._report()
+        office = permit.opened.office
+        grant = self._acquire(1, endpoint, office=office)
         if not grant.count:
-            raise LimitReachedError(partner=self._partner, retry_at=grant.retry_at)
-        self._given.append((grant, PrepaidGate(grant)))
-        return grant.count
+            raise grant.refusal()
+        opened = self._open(grant, endpoint, office=office)
+        self._here.own.append(opened)
+        self._here.gate = opened.gate
+        opened.gate.take(endpoint)
+
+    def _open(self, grant: Grant, endpoint: str, *, office: str | None) -> _Open:
+        opened = _Open(grant, PrepaidGate(grant), endpoint, office, out=grant.count)
+        with self._lock:
+            self._opened.append(opened)
+        return opened
+
+    def _acquire(self, count: int, endpoint: str, *, office: str | None) -> Grant:
+        with self._connection_lock:
+            return acquire(
+                self._conn,
+                partner=self._partner,
+                organization=self._organization,
+                limits=self._limits,
+                count=count,
+                call_class=self._call_class,
+                endpoint=endpoint,
+                office=office,
+            )

@@ -5,18 +5,20 @@ The default is *unknown*: a call that may have been done is read back before any
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from partner_sync.errors import (
     BadAnswerError,
-    LimitReachedError,
+    BatchRefusedError,
     PartnerAuthError,
     PartnerSyncError,
     PartnerUnavailableError,
     RateLimitedError,
     RejectedRequestError,
+    VisitGoneError,
 )
 from partner_sync.kinds.interface import Accepted, Action, Presence
 
@@ -25,7 +27,8 @@ Outcome = Literal["accepted", "withdrawn", "rejected", "retry", "unknown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of one call. ``counted``: it used up one of the item's attempts. ``parked``: a person decides.
+    """What became of one call. ``parked``: a person decides. ``counted``: it used up one of the item's attempts; of a
+    lost answer: it was looked up, and what came was of no use.
 
     ``present``: whether the partner is now known to hold the visit in some form; None when that is as before.
     """
@@ -40,15 +43,19 @@ class Verdict:
     partner_ref: str | None = None
     retry_at: datetime | None = None
 
-    def as_item(self, attempt_id: int) -> dict[str, Any]:
-        """The JSON object that sync.settle takes."""
-        facts = vars(self) | {"attempt": attempt_id, "fields": list(self.fields)}
+    def as_item(self, attempt_id: int, *, settle_seconds: float | None = None) -> dict[str, Any]:
+        """The JSON object that sync.settle takes. ``settle_seconds``: from now until a lost answer may be looked up."""
+        facts = vars(self) | {"attempt": attempt_id, "fields": list(self.fields), "settle_seconds": settle_seconds}
         facts["retry_at"] = self.retry_at.isoformat() if self.retry_at else None
         return facts
 
 
 #: What surely was not done and comes back by itself, without using up an attempt (interface.PartnerKind.send).
-_PASSING = (RateLimitedError, PartnerUnavailableError, LimitReachedError, PartnerAuthError, BadAnswerError)
+_PASSING = (RateLimitedError, PartnerUnavailableError, PartnerAuthError, BadAnswerError, BatchRefusedError)
+#: Why a look-up brought nothing, when it says nothing about the visit: the partner cannot be asked just now.
+_NOT_ASKED = (RateLimitedError, PartnerAuthError)
+#: 'field: code', or a name of ours alone: what a refusal may leave behind. A text of the partner could quote a patient.
+_PLAIN_FIELD = re.compile(r"[^\s:][^:\n]{0,119}(: [A-Za-z0-9_.-]{1,40})?")
 
 
 def of_answer(answer: Accepted, action: Action) -> Verdict:
@@ -61,15 +68,18 @@ def of_error(error: PartnerSyncError) -> Verdict:
     """What a call that raised means for its item."""
     status, retry_at = error.facts.get("status"), error.facts.get("retry_at")
     found = Verdict(outcome="unknown", code=error.code, status=status if isinstance(status, int) else None)
+    if isinstance(error, VisitGoneError):
+        return replace(found, outcome="retry", counted=True, present=False)
     if isinstance(error, RejectedRequestError):
-        return replace(found, outcome="rejected", fields=_names(error.facts.get("fields")))
+        return replace(found, outcome="rejected", fields=_plain(error.facts.get("fields")))
     if isinstance(error, _PASSING):
         return replace(found, outcome="retry", retry_at=retry_at if isinstance(retry_at, datetime) else None)
     return found
 
 
-def _names(fields: object) -> tuple[str, ...]:
-    return tuple(map(str, fields)) if isinstance(fields, list | tuple) else ()
+def _plain(fields: object) -> tuple[str, ...]:
+    named = fields if isinstance(fields, list | tuple) else ()
+    return tuple(each for each in named if isinstance(each, str) and _PLAIN_FIELD.fullmatch(each))
 
 
 def of_presence(presence: Presence, action: Action) -> Verdict:
@@ -84,6 +94,18 @@ def of_presence(presence: Presence, action: Action) -> Verdict:
         counted=True,
         present=presence.found != "absent",
         partner_ref=presence.partner_ref,
+    )
+
+
+def of_failed_look_up(error: PartnerSyncError) -> Verdict:
+    """The partner could not say what it holds: the outcome stays unknown. Only what it answered is counted; a partner
+    that is away, or a key that is wrong, says nothing about the visit.
+    """
+    status = error.facts.get("status")
+    away = isinstance(error, PartnerUnavailableError) and status != 500
+    counted = not (away or isinstance(error, _NOT_ASKED))
+    return Verdict(
+        outcome="unknown", code=error.code, counted=counted, status=status if isinstance(status, int) else None
     )
 
 

@@ -10,8 +10,8 @@ import logging
 import re
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -20,21 +20,33 @@ import httpx
 import orjson
 
 from partner_sync.errors import ConnectionUnusableError, PartnerSyncError
-from partner_sync.http.outcomes import Intent, Said, error_of_answer, error_of_exception, unreadable
+from partner_sync.http.bodies import ACCEPTED_ENCODING, bounded_body
+from partner_sync.http.moments import Clock, clock_of
+from partner_sync.http.outcomes import (
+    Intent,
+    Said,
+    error_of_answer,
+    error_of_exception,
+    left_us,
+    unreadable,
+    was_answered,
+)
+from partner_sync.http.quotas import policy_key, quotas_of
 from partner_sync.http.redaction import described, open_headers, origin_of
+from partner_sync.http.refusals import said_in
 from partner_sync.http.retry_after import retry_at
-from partner_sync.kinds.interface import Access, Gate
+from partner_sync.http.wire import Wire
+from partner_sync.kinds.interface import Access, Gate, Quota
 from partner_sync.partners.model import ApiKeyAuth, BasicAuth, Partner
-from partner_sync.partners.paths import value_at
 
 log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 64 * 1024
+_MOST_POLICIES = 32
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
-_CODE = re.compile(r"[A-Za-z0-9_.-]{1,40}")
-_SCOPES = frozenset({"organization", "vendor", "office", "endpoint"})
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # httpx writes every filled URL at INFO and httpcore every header at DEBUG: values of patients, and the key.
 for _name in ("httpx", "httpcore"):
@@ -58,12 +70,10 @@ class Request:
     url: str | None = field(default=None, repr=False)
     parameters: Mapping[str, str | int] = field(default_factory=dict, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Mapping[str, object] | None = field(default=None, repr=False)
+    body: Mapping[str, object] | Sequence[object] | None = field(default=None, repr=False)
 
 
-#: A connection that waited longer is not used again: servers close idle ones (5 s is usual), and a call that meets the
-#: close on its way has an unknown outcome, which costs a whole settle time.
-KEEPALIVE_SECONDS = 2.0
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": ACCEPTED_ENCODING, "User-Agent": "partner-sync"}
 
 
 class PartnerClient:
@@ -80,39 +90,48 @@ class PartnerClient:
         self._gate = gate
         self._now = now
         self._origin = origin_of(self.base_url)
-        limits, times = partner.concurrency, partner.timeouts
-        self._http = httpx.Client(
-            headers={"Accept": "application/json", "User-Agent": "partner-sync", **_sign_in(partner, access)},
-            timeout=httpx.Timeout(times.read_seconds, connect=times.connect_seconds, pool=times.connect_seconds),
-            limits=httpx.Limits(
-                max_connections=limits, max_keepalive_connections=limits, keepalive_expiry=KEEPALIVE_SECONDS
-            ),
-            follow_redirects=False,
-            # A proxy from the environment would be a reader of patients' data that no connection names.
-            trust_env=False,
-            verify=_tls(),
+        self._policies: dict[str, Quota] = {}
+        self._wire = Wire(
+            headers={**_HEADERS, **_sign_in(partner, access)},
+            connect_seconds=partner.timeouts.connect_seconds,
+            read_seconds=partner.timeouts.read_seconds,
+            tls=_tls(),
         )
 
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        """The policies (calls in a window) that answers have named so far, each as it was said last."""
+        return tuple(self._policies.values())
+
     def call(self, intent: Intent, request: Request) -> Answer:
-        """Make one call. Raises what ``outcomes`` says, and LimitReachedError when the ledger grants none now."""
+        """Make one call. Raises what ``outcomes`` says, and LimitReachedError when the ledger grants none now.
+
+        The gate hears once of each call that left whether it reached the partner, whatever became of it.
+        """
         self._gate.take(intent.endpoint)
         started = time.monotonic()
         try:
             answer, said = self._exchange(intent, request)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError) as error:
             self._note(intent, request, outcome=type(error).__name__, seconds=time.monotonic() - started)
+            if left_us(error):
+                self._gate.answered(reached=was_answered(error))
             raise error_of_exception(intent, error) from None
         self._note(intent, request, outcome=str(said.status), seconds=time.monotonic() - started)
-        if said.status == 429 or (said.status == 503 and said.retry_at is not None):
+        self._gate.answered(reached=said.shows_a_working_partner)
+        if said.asks_for_a_pause:
             self._gate.heed(status=said.status, scope=said.scope, retry_at=said.retry_at)
         if (refusal := error_of_answer(intent, said, now=self._now())) is not None:
             raise refusal
+        if said.problem:
+            raise unreadable(intent, said.status, problem=said.problem)
         return answer
 
     def decoded(self, intent: Intent, answer: Answer) -> Any:
         """The JSON of an answer; raises BadAnswerError (a read) or OutcomeUnknownError (a change) when it is none."""
         try:
-            return orjson.loads(answer.content)
+            # RFC 8259, 8.1: a mark that should not be there may be left aside; some servers always send it.
+            return orjson.loads(answer.content.removeprefix(_BYTE_ORDER_MARK))
         except orjson.JSONDecodeError:
             raise unreadable(intent, answer.status, problem="it is not JSON") from None
 
@@ -121,47 +140,61 @@ class PartnerClient:
         return origin_of(url) == self._origin and not httpx.URL(url).userinfo
 
     def close(self) -> None:
-        self._http.close()
+        self._wire.close()
 
     def _exchange(self, intent: Intent, request: Request) -> tuple[Answer, Said]:
         content = None if request.body is None else orjson.dumps(request.body)
         headers = dict(request.headers) | ({} if content is None else {"Content-Type": "application/json"})
         url = request.url or f"{self.base_url}{request.path}"
         method = intent.endpoint.partition(" ")[0]
-        parameters = dict(request.parameters) or None
-        with self._http.stream(method, url, params=parameters, headers=headers, content=content) as response:
-            success = response.is_success
-            body = self._body(response, MAX_ANSWER_BYTES if success else _MAX_REFUSAL_BYTES)
-            if success and body is None:
-                raise unreadable(intent, response.status_code, problem=f"it is larger than {MAX_ANSWER_BYTES} bytes")
-            said = Said(status=response.status_code) if success else self._said(response, body)
-            following = None if intent.changes else _following(intent, response)
-            return Answer(status=response.status_code, content=body or b"", next_url=following), said
+        with self._wire.exchange(
+            method, url, parameters=request.parameters or None, headers=headers, content=content
+        ) as response:
+            clock = clock_of(response.headers.get("Date"), self._now())
+            quotas = self._heard_quotas(response, clock)
+            if response.is_success:
+                return self._success(intent, response)
+            said = said_in(self.partner, response, self._refusal(response), clock=clock, quotas=quotas)
+            return Answer(status=response.status_code, content=b""), said
 
-    def _body(self, response: httpx.Response, most: int) -> bytes | None:
-        """The body, or None when it is larger than ``most``; ReadTimeout when it trickles in for too long."""
-        until = time.monotonic() + self.partner.timeouts.read_seconds
-        chunks, size = [], 0
-        for chunk in response.iter_bytes():
-            size += len(chunk)
-            if size > most:
-                return None
-            if time.monotonic() > until:
-                raise httpx.ReadTimeout("the answer takes too long")
-            chunks.append(chunk)
-        return b"".join(chunks)
+    def _heard_quotas(self, response: httpx.Response, clock: Clock) -> tuple[Quota, ...]:
+        """What the header fields say is told at once: the body may come slowly, or never."""
+        again_at = retry_at(response.headers.get("Retry-After"), clock)
+        quotas = quotas_of(response.headers, clock, retry_at=again_at)
+        if quotas:
+            self._gate.told(quotas)
+        # A 503 may name the quota of a partner in trouble (temporary-reduced-capacity), which is no lasting policy.
+        if response.status_code != 503:
+            self._keep_policies(quotas)
+        return quotas
 
-    def _said(self, response: httpx.Response, body: bytes | None) -> Said:
-        document = _json_or_none(body)
-        scope = value_at(document, self.partner.limit_scope_at) if self.partner.limit_scope_at else None
-        return Said(
-            status=response.status_code,
-            retry_at=retry_at(response.headers.get("Retry-After"), self._now()),
-            scope=scope if isinstance(scope, str) and scope in _SCOPES else None,
-            fields=_complaints(self.partner, document),
-        )
+    def _keep_policies(self, quotas: Iterable[Quota]) -> None:
+        for quota in quotas:
+            key = policy_key(quota)
+            if key is not None and (key in self._policies or len(self._policies) < _MOST_POLICIES):
+                self._policies[key] = replace(quota, name=key, remaining=None, reset_at=None)
+
+    def _success(self, intent: Intent, response: httpx.Response) -> tuple[Answer, Said]:
+        body = bounded_body(response, most=MAX_ANSWER_BYTES, read_seconds=self.partner.timeouts.read_seconds)
+        problem = f"it is larger than {MAX_ANSWER_BYTES} bytes" if body is None else None
+        following = None
+        try:
+            following = None if intent.changes else _following(response)
+        except httpx.InvalidURL:
+            problem = "its Link header holds no URL"
+        answer = Answer(status=response.status_code, content=body or b"", next_url=following)
+        return answer, Said(status=response.status_code, problem=problem)
+
+    def _refusal(self, response: httpx.Response) -> bytes | None:
+        """The body of a refusal; None when it cannot be read: its status says enough."""
+        try:
+            return bounded_body(response, most=_MAX_REFUSAL_BYTES, read_seconds=self.partner.timeouts.read_seconds)
+        except httpx.HTTPError:
+            return None
 
     def _note(self, intent: Intent, request: Request, *, outcome: str, seconds: float) -> None:
+        if not log.isEnabledFor(logging.DEBUG):
+            return
         what = described(self._origin, intent.endpoint, parameters=request.parameters)
         log.debug(
             "%s: %s -> %s in %.3f s, sent %s", self.partner.slug, what, outcome, seconds, open_headers(request.headers)
@@ -205,34 +238,7 @@ def _sign_in(partner: Partner, access: Access) -> dict[str, str]:
     return {"Authorization": f"Bearer {access.secret}"}
 
 
-def _following(intent: Intent, response: httpx.Response) -> str | None:
-    """The whole address of ``Link: <...>; rel="next"`` (RFC 8288), or None."""
+def _following(response: httpx.Response) -> str | None:
+    """The whole address of ``Link: <...>; rel="next"`` (RFC 8288), or None. Raises InvalidURL when it is none."""
     target = response.links.get("next", {}).get("url")
-    if not target:
-        return None
-    try:
-        return str(response.url.join(target))
-    except httpx.InvalidURL:
-        raise unreadable(intent, response.status_code, problem="its Link header holds no URL") from None
-
-
-def _json_or_none(body: bytes | None) -> Any:
-    try:
-        return orjson.loads(body or b"null")
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _complaints(partner: Partner, document: object) -> tuple[str, ...]:
-    """'field: code' for each complaint; only names that we sent and plain codes: texts could quote a patient."""
-    shape = partner.push.errors if partner.push else None
-    listed = value_at(document, shape.at) if shape else None
-    if shape is None or partner.push is None or not isinstance(listed, list):
-        return ()
-    found = []
-    for each in listed[:20]:
-        name, code = value_at(each, shape.field), value_at(each, shape.code) if shape.code else None
-        known = name if isinstance(name, str) and name in partner.push.map else "another field"
-        plain = code if isinstance(code, str) and _CODE.fullmatch(code) else "refused"
-        found.append(f"{known}: {plain}")
-    return tuple(found)
+    return str(response.url.join(target)) if target else None

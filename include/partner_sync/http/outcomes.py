@@ -11,12 +11,15 @@ Reads can be asked again; a call that changes something cannot, unless it is sur
 | 404, 410 | bad answer: no such list | rejected; when taking away: success |
 | 408, 423, 425 | unavailable | unavailable: the partner says that it did not take the request |
 | 409 | rejected | with an idempotency key still running, so unknown; without one rejected |
-| 429 | rate limited | rate limited |
+| 429, or a problem type that names limits | rate limited | rate limited: the partner turned the call away by itself |
 | other 4xx | rejected | rejected |
 | 503 with Retry-After | unavailable | unavailable: the partner turned the call away by itself |
 | other 5xx | unavailable | unknown: it may have been done before it broke |
 | no connection made | unavailable | unavailable: nothing left |
 | lost after it was made | unavailable | unknown |
+
+A problem type that names limits (quota-exceeded and its like) counts with any 4xx and with 503: some partners answer
+403 for a used-up quota, which is no matter of the key.
 """
 
 from __future__ import annotations
@@ -63,12 +66,37 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What an answer says besides its records: status, when to come again, and its complaints, as names and codes."""
+    """What an answer says besides its records: status, when to come again, and its complaints, as names and codes.
+
+    ``limited``: its body says that the partner's limits turned the call away, whatever the status. ``problem``: why a
+    success cannot be used.
+    """
 
     status: int
     retry_at: datetime | None = None
+    limited: bool = False
+    problem: str | None = None
     scope: str | None = None
     fields: tuple[str, ...] = ()
+
+    @property
+    def asks_for_a_pause(self) -> bool:
+        """Whether the partner asks us, in words of its own, to call less or later (design, rule 8)."""
+        return self.rate_limited or (self.status == 503 and self.retry_at is not None)
+
+    @property
+    def rate_limited(self) -> bool:
+        return self.status == 429 or (self.limited and (400 <= self.status < 500 or self.status == 503))
+
+    @property
+    def shows_a_working_partner(self) -> bool:
+        """Whether the circuit breaker counts the answer as one.
+
+        4xx and 3xx are answers of a partner that works, and so are 501 and 505. A 503 that names its time is the
+        partner itself speaking: the pause that it asks for is kept, and an open circuit would only guess at a longer
+        one. Other 5xx come from a broken partner, or from what stands before one that is down.
+        """
+        return self.status < 500 or self.status in _WRONG_ADDRESS or self.asks_for_a_pause or self.status > 599
 
 
 def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError | None:
@@ -76,8 +104,12 @@ def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSync
     status = said.status
     if 200 <= status < 300 or (intent.absent_is_fine and status in _GONE):
         return None
+    if said.rate_limited:
+        again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
+        facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
+        return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
     if 400 <= status < 500:
-        return _client_error(intent, said, now=now)
+        return _client_error(intent, said)
     if status in _WRONG_ADDRESS:
         return _bad(intent, status, problem="the partner does not know this method")
     if status >= 500:
@@ -88,16 +120,13 @@ def error_of_answer(intent: Intent, said: Said, *, now: datetime) -> PartnerSync
     return _bad(intent, status, problem=problem)
 
 
-def _client_error(intent: Intent, said: Said, *, now: datetime) -> PartnerSyncError:
+def _client_error(intent: Intent, said: Said) -> PartnerSyncError:
     status = said.status
     facts: dict[str, object] = {"partner": intent.partner, "endpoint": intent.endpoint, "status": status}
     if status in _AUTH:
         return PartnerAuthError(**facts)
-    if status == 429:
-        again_at = said.retry_at or now + timedelta(seconds=UNSAID_PAUSE_SECONDS)
-        return RateLimitedError(**facts, retry_at=again_at, scope=said.scope)
     if status in _NOT_TAKEN:
-        return _unavailable(intent, f"status {status}", retry_at=said.retry_at)
+        return _unavailable(intent, f"status {status}", said=said)
     if status in _WRONG_ADDRESS or (status in _GONE and not intent.changes):
         return _bad(intent, status, problem="the address or method of the partner file is not known there")
     if status == 409 and intent.keyed:
@@ -109,7 +138,7 @@ def _server_error(intent: Intent, said: Said) -> PartnerSyncError:
     turned_away = said.status == 503 and said.retry_at is not None
     if intent.changes and not turned_away:
         return _unknown(intent, f"status {said.status}")
-    return _unavailable(intent, f"status {said.status}", retry_at=said.retry_at)
+    return _unavailable(intent, f"status {said.status}", said=said)
 
 
 #: Raised before a byte of the request left.
@@ -122,11 +151,21 @@ _LOST = (httpx.TimeoutException, httpx.NetworkError, httpx.RemoteProtocolError)
 _UNREADABLE = (httpx.DecodingError, httpx.TooManyRedirects, httpx.HTTPStatusError, httpx.StreamError)
 
 
+def left_us(error: Exception) -> bool:
+    """Whether a call was tried at all: what cannot be written says nothing about the partner."""
+    return not isinstance(error, _NOT_WRITABLE)
+
+
+def was_answered(error: Exception) -> bool:
+    """Whether the partner has answered, though the answer cannot be read."""
+    return isinstance(error, _UNREADABLE)
+
+
 def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     """The error that an exception of httpx means; its own text is left behind, it can carry addresses and keys."""
     problem = type(error).__name__
     if isinstance(error, _NOT_SENT):
-        return _unavailable(intent, problem, retry_at=None)
+        return _unavailable(intent, problem)
     if isinstance(error, _NOT_WRITABLE):
         return ConnectionUnusableError(
             partner=intent.partner, endpoint=intent.endpoint, status=0, problem=f"no request can be written ({problem})"
@@ -134,7 +173,7 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
     if intent.changes:
         return _unknown(intent, problem)
     if isinstance(error, _LOST):
-        return _unavailable(intent, problem, retry_at=None)
+        return _unavailable(intent, problem)
     if isinstance(error, _UNREADABLE):
         return _bad(intent, 0, problem=problem)
     return _bad(intent, 0, problem=f"unexpected {problem}")
@@ -153,5 +192,6 @@ def _unknown(intent: Intent, problem: str) -> OutcomeUnknownError:
     return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem)
 
 
-def _unavailable(intent: Intent, problem: str, *, retry_at: datetime | None) -> PartnerUnavailableError:
-    return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, retry_at=retry_at)
+def _unavailable(intent: Intent, problem: str, *, said: Said | None = None) -> PartnerUnavailableError:
+    facts = {"status": said.status, "retry_at": said.retry_at} if said else {"status": None, "retry_at": None}
+    return PartnerUnavailableError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, **facts)

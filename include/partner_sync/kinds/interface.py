@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
+from partner_sync.errors import PartnerSyncError
+
 Action = Literal["put", "withdraw"]
 
 
@@ -24,6 +26,7 @@ class Capabilities:
     batch: bool = False
     cancel: bool = False
     idempotency_key: bool = False
+    list_visits: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +81,41 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True)
 class Presence:
-    """What a read-back found: absent, present with the values sent (same), or present with others (different)."""
+    """What a read-back found: absent, present with the values sent (same), or present with others (different).
+
+    ``fields``: the partner's names of the fields that differ, as far as it shows them.
+    """
 
     found: Literal["absent", "same", "different"]
     partner_ref: str | None = None
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldVisit:
+    """A record in the partner's list of visits. ``visit_id`` is what stands where our id should; None: nothing does.
+
+    ``partner_ref`` is the partner's own name for it.
+    """
+
+    visit_id: str | None
+    partner_ref: str | None
+    record: Mapping[str, object] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitPage:
+    """One page of the visits that the partner holds in a week; what it shows as taken away is left out.
+
+    ``records`` is how many the page had in all; the others are as in ``Page``.
+    """
+
+    number: int
+    visits: Sequence[HeldVisit]
+    records: int
+    next_position: Mapping[str, Any] | None
+    total: int | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +154,10 @@ class PartnerKind(Protocol):
 
     can: Capabilities
 
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        """The lasting policies (calls in a window) that the partner's answers have named so far; also after close."""
+
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
     ) -> Iterator[Page]:
@@ -133,9 +171,20 @@ class PartnerKind(Protocol):
     def send(self, call: VisitCall) -> Accepted:
         """Send one item. RejectedRequestError: final. RateLimitedError, PartnerUnavailableError: surely not done.
         PartnerAuthError, BadAnswerError (a redirect, a method that is not known): not done, the organization stops.
-        OutcomeUnknownError: it may have been done. LimitReachedError: not sent.
+        OutcomeUnknownError: it may have been done. LimitReachedError: not sent. VisitGoneError: not done, the partner
+        no longer has the visit that it had named.
 
         Withdrawing what the partner no longer has (404, 410) is Accepted.
+        """
+
+    def batch_size(self, action: Action, *, named: bool) -> int:
+        """The most visits that one such call takes; 1: they go one by one, by ``send``."""
+
+    def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
+        """Send several items of one action, all named or none, in one call; what came of each, in their order.
+
+        An item of which the answer says nothing clear is an OutcomeUnknownError, never accepted. Raises what ``send``
+        raises when it is true of all of them, and BatchRefusedError when the partner refuses several as a whole.
         """
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
@@ -143,6 +192,16 @@ class PartnerKind(Protocol):
 
     def read_back(self, call: VisitCall) -> Presence:
         """Ask what the partner holds of this visit, by GET."""
+
+    def visits(
+        self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
+    ) -> Iterator[VisitPage]:
+        """List what the partner holds in the week of this Monday (``can.list_visits``); raises what ``pages`` does."""
+
+    def differences(self, held: HeldVisit, values: Mapping[str, object]) -> tuple[str, ...]:
+        """The partner's names of the fields in which a record differs from these canonical values; a field that it does
+        not show is left aside.
+        """
 
     def request_body(self, call: VisitCall) -> Mapping[str, object]:
         """The mapped body that ``send`` would send, for dry runs."""

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import quote
+from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
-from partner_sync.errors import ConfigError, UnmappableVisitError
+from partner_sync.errors import (
+    AnotherVisitNamedError,
+    ConfigError,
+    PartnerSyncError,
+    RejectedRequestError,
+    UnmappableVisitError,
+    VisitGoneError,
+)
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
-from partner_sync.kinds.interface import Accepted, Access, Action, Capabilities, Gate, Page, Presence, VisitCall
+from partner_sync.kinds.interface import (
+    Accepted,
+    Access,
+    Action,
+    Capabilities,
+    Gate,
+    HeldVisit,
+    Page,
+    Presence,
+    Quota,
+    VisitCall,
+    VisitPage,
+)
 from partner_sync.kinds.listing import Listing
-from partner_sync.kinds.visit_body import VisitBody
-from partner_sync.partners.converters import Unfit, key_text
+from partner_sync.kinds.rest_batch import BatchSender
+from partner_sync.kinds.visit_body import VisitBody, name_or_none
+from partner_sync.kinds.visit_list import Differences, VisitListing
+from partner_sync.partners.converters import Unfit
 from partner_sync.partners.model import Partner
 from partner_sync.partners.paths import holds, value_at
-from partner_sync.partners.push import Call, Push, ReadBack
+from partner_sync.partners.push import BatchCall, Call, Push, ReadBack
 
 _GONE = frozenset({404, 410})
 _ABSENT = Presence(found="absent")
@@ -32,8 +54,10 @@ def capabilities(partner: Partner) -> Capabilities:
         incremental=any(entity.incremental for entity in entities),
         deletes=any(entity.deleted_when for entity in entities),
         read_back=push is not None and push.read_back is not None,
+        batch=push is not None and push.batch is not None,
         cancel=push is not None,
         idempotency_key=push is not None and all(call.idempotency_header for call in creating if call),
+        list_visits=push is not None and push.visits_list is not None,
     )
 
 
@@ -45,9 +69,14 @@ class RestJsonKind:
         self._partner = partner
         self._client = PartnerClient(partner, access, gate)
         self._body = VisitBody(partner.push) if partner.push else None
+        self._differences = Differences(partner.push) if partner.push else None
 
     def close(self) -> None:
         self._client.close()
+
+    @property
+    def policies(self) -> tuple[Quota, ...]:
+        return self._client.policies
 
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
@@ -81,22 +110,34 @@ class RestJsonKind:
         header = section.idempotency_header
         request = Request(
             path=_filled(section.path, call.visit_id, ref=ref),
-            headers={header: call.idempotency_key} if header else {},
+            headers={header: self._key(call, section)} if header else {},
             body=self._written(call, section) if section.has_body else None,
         )
         intent = Intent(
             partner=self._partner.slug, endpoint=section.endpoint, changes=True, keyed=header is not None,
             absent_is_fine=call.action == "withdraw",
         )  # fmt: skip
-        answer = self._client.call(intent, request)
+        answer = self._called(intent, request, gone_means_new="{ref}" in section.path and self._push.post is not None)
         if answer.status in _GONE:
             return Accepted(status=answer.status, partner_ref=ref)
+        self._names_ours(intent, section, answer=answer, visit_id=call.visit_id)
         return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer=answer) or ref)
+
+    def batch_size(self, action: Action, *, named: bool) -> int:
+        section = self._batch_section(action, named=named)
+        return section.size if section else 1
+
+    def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
+        section = self._batch_section(calls[0].action, named=calls[0].partner_ref is not None)
+        if section is None:
+            raise ConfigError(problem=f"The partner file of {self._partner.slug} has no batch for these visits.")
+        return BatchSender(self._client, self._push, section, written=self._written).send(calls)
 
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
         if what == "read_back":
             return self._push.read_back.endpoint if self._push.read_back else ""
-        return self._section(what, named=named).endpoint
+        batched = self._batch_section(what, named=named)
+        return batched.endpoint if batched else self._section(what, named=named).endpoint
 
     def read_back(self, call: VisitCall) -> Presence:
         section = self._push.read_back
@@ -111,8 +152,19 @@ class RestJsonKind:
             records_at=section.records_at, style=section.paging,
         )  # fmt: skip
         records = (record for page in listing.pages() for record in page.records)
-        ours = [each for each in records if _key_or_none(value_at(each, section.key_at)) == call.visit_id]
+        ours = [each for each in records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
         return self._presence(call, section, records=ours)
+
+    def visits(
+        self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
+    ) -> Iterator[VisitPage]:
+        if self._push.visits_list is None:
+            raise ConfigError(problem=f"The partner file of {self._partner.slug} has no list of visits.")
+        listing = VisitListing(client=self._client, section=self._push.visits_list)
+        return listing.pages(week, organization, position=position)
+
+    def differences(self, held: HeldVisit, values: Mapping[str, object]) -> tuple[str, ...]:
+        return self._differences.between(held.record, values) if self._differences else ()
 
     @property
     def _push(self) -> Push:
@@ -128,6 +180,40 @@ class RestJsonKind:
             return self._push.withdraw
         return self._push.put if named or self._push.post is None else self._push.post
 
+    def _batch_section(self, action: Action, *, named: bool) -> BatchCall | None:
+        batch = self._push.batch
+        if batch is None:
+            return None
+        if action == "withdraw":
+            # Without its name such a visit is looked up first, which is a matter of one visit.
+            return batch.withdraw if batch.withdraw and (named or batch.withdraw.ref_in is None) else None
+        return batch.put if named or self._push.post is None else batch.post
+
+    def _key(self, call: VisitCall, section: Call) -> str:
+        """The idempotency key. An item that was to change a visit and then creates it is another request (see the
+        draft-ietf-httpapi-idempotency-key-header: a key may not come again with another one).
+        """
+        if self._push.post is None or section is not self._push.put:
+            return call.idempotency_key
+        return str(uuid5(NAMESPACE_OID, f"put/{call.idempotency_key}"))
+
+    def _called(self, intent: Intent, request: Request, *, gone_means_new: bool) -> Answer:
+        try:
+            return self._client.call(intent, request)
+        except RejectedRequestError as error:
+            status = error.facts.get("status")
+            if gone_means_new and status in _GONE:
+                raise VisitGoneError(partner=self._partner.slug, endpoint=intent.endpoint, status=status) from None
+            raise
+
+    def _names_ours(self, intent: Intent, section: Call, *, answer: Answer, visit_id: str) -> None:
+        """Raises AnotherVisitNamedError when the answer names another visit; one that names none says nothing."""
+        if section.key_at is None:
+            return
+        named = value_at(self._client.decoded(intent, answer), section.key_at)
+        if named not in (None, "") and name_or_none(named) != visit_id:
+            raise AnotherVisitNamedError(partner=self._partner.slug, endpoint=intent.endpoint)
+
     def _nothing_to_withdraw(self, section: Call, known: Presence) -> Accepted:
         if known.found == "absent" and self.can.read_back:
             return Accepted(status=404)
@@ -135,7 +221,7 @@ class RestJsonKind:
             partner=self._partner.slug, endpoint=section.endpoint, status=0, fields=("the partner's name of the visit",)
         )
 
-    def _written(self, call: VisitCall, section: Call) -> dict[str, object]:
+    def _written(self, call: VisitCall, section: Call | BatchCall) -> dict[str, object]:
         try:
             return self._body.written(call.values) if self._body else {}
         except Unfit as unfit:
@@ -153,7 +239,7 @@ class RestJsonKind:
         body = self._client.decoded(intent, answer)
         if section.accepted_at and value_at(body, section.accepted_at) is None:
             raise unreadable(intent, answer.status, problem=f"there is nothing at {section.accepted_at}")
-        ref = _key_or_none(value_at(body, self._push.partner_ref)) if self._push.partner_ref else None
+        ref = name_or_none(value_at(body, self._push.partner_ref)) if self._push.partner_ref else None
         if creates and ref is None:
             raise unreadable(intent, answer.status, problem="it does not name the visit")
         return ref
@@ -176,8 +262,9 @@ class RestJsonKind:
         if not present or self._body is None:
             return _ABSENT
         same = next((each for each in present if self._holds(each, call)), None)
-        ref = _key_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
-        return Presence(found="different" if same is None else "same", partner_ref=ref)
+        ref = name_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
+        differing = self._differences.between(present[0], call.values) if same is None and self._differences else ()
+        return Presence(found="different" if same is None else "same", partner_ref=ref, fields=differing)
 
     def _holds(self, record: dict[str, object], call: VisitCall) -> bool:
         try:
@@ -193,15 +280,6 @@ def _written(value: object) -> str | int:
     if isinstance(value, int):
         return value
     return value.isoformat() if isinstance(value, date) else str(value or "")
-
-
-def _key_or_none(value: object) -> str | None:
-    try:
-        key = key_text(value)
-    except Unfit:
-        return None
-    # A name of dots alone would climb in the path that it is put into.
-    return None if key in {".", ".."} else key
 
 
 def _filled(template: str, key: str, *, ref: str | None) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from partner_sync.partners.converters import Unfit, out_converter
+from partner_sync.partners.converters import Unfit, key_text, out_converter
 from partner_sync.partners.parts import OutField
 from partner_sync.partners.push import Push
 
@@ -27,7 +27,7 @@ class VisitBody:
             except Unfit as unfit:
                 msg = f"{target}: {unfit.code}"
                 raise Unfit(msg) from None
-            _put(body, target, value=value)
+            put_at(body, target, value=value)
         return body
 
     def is_in(self, record: Mapping[str, Any], values: Mapping[str, object]) -> bool:
@@ -42,7 +42,18 @@ class VisitBody:
         return bool(shown) and all(_equal(mapped, ours, theirs=theirs) for mapped, ours, theirs in shown)
 
 
-def _put(body: dict[str, object], path: str, *, value: object) -> None:
+def name_or_none(value: object) -> str | None:
+    """A visit's name, ours or the partner's: a text, or a whole number, which stands for its digits; else None."""
+    try:
+        name = key_text(value)
+    except Unfit:
+        return None
+    # A name of dots alone would climb in the path that it is put into.
+    return None if name in {".", ".."} else name
+
+
+def put_at(body: dict[str, object], path: str, *, value: object) -> None:
+    """Put a value at a dotted path, making the objects that lead to it."""
     *outer, last = path.split(".")
     here: dict[str, Any] = body
     for step in outer:

@@ -21,6 +21,7 @@ from partner_sync.partners.parts import (
     Text,
     refuse,
 )
+from partner_sync.partners.visits_list import VisitsList
 
 _TYPES_OF = {"text": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
@@ -29,7 +30,8 @@ class Call(Part):
     """One call that changes something. ``{key}`` is our visit id, ``{ref}`` the partner's own name for the visit.
 
     A success must have one of ``accepted_status`` (default: any 2xx) and a value at ``accepted_at``, when these are
-    given: some partners answer 200 with an error in the body. A success that has not is an unknown outcome.
+    given: some partners answer 200 with an error in the body. A success that has not is an unknown outcome, and so is
+    one that names another visit than ours at ``key_at``.
     """
 
     method: Literal["PUT", "POST", "PATCH", "DELETE"]
@@ -38,6 +40,7 @@ class Call(Part):
     send_body: bool | None = None
     accepted_status: Annotated[tuple[int, ...], Field(strict=False)] = ()
     accepted_at: DottedPath | None = None
+    key_at: DottedPath | None = None
 
     @property
     def has_body(self) -> bool:
@@ -98,8 +101,65 @@ class FieldErrors(Part):
     code: DottedPath | None = None
 
 
+class ItemRefusal(Part):
+    """Where one result of a batch says that its visit was refused: a code, and the field it is about."""
+
+    code: DottedPath
+    field: DottedPath | None = None
+
+
+class BatchCall(Part):
+    """One call for several visits of one action, at most ``size``.
+
+    An item is the visit as ``map`` writes it, with our visit id at ``key_in`` and the partner's name for it at
+    ``ref_in`` when given; to take visits away it is these alone. The list of items goes to ``items_at`` (by itself
+    without one), that of results comes at ``results_at``; ours is the one result with our visit id at ``key_at``. It is
+    a success when ``ok_when`` holds, a refusal when there is a code at ``error_at``, and else unknown.
+    """
+
+    method: Literal["PUT", "POST", "PATCH", "DELETE"]
+    path: PathTemplate
+    size: Annotated[int, Field(ge=2, le=1000)]
+    items_at: DottedPath | None = None
+    key_in: DottedPath | None = None
+    ref_in: DottedPath | None = None
+    results_at: DottedPath | None = None
+    key_at: DottedPath
+    ref_at: DottedPath | None = None
+    ok_when: Condition
+    error_at: ItemRefusal | None = None
+    idempotency_header: HeaderName | None = None
+
+    @model_validator(mode="after")
+    def _for_no_visit_alone(self) -> BatchCall:
+        if "{" in self.path:
+            raise ValueError("`path` of a batch cannot name one visit")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Batch(Part):
+    """The calls that take several visits; what is not given goes one by one."""
+
+    put: BatchCall | None = None
+    post: BatchCall | None = None
+    withdraw: BatchCall | None = None
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Batch:
+        if not (self.put or self.post or self.withdraw):
+            raise ValueError("needs `put`, `post` or `withdraw`")
+        if self.withdraw and not (self.withdraw.key_in or self.withdraw.ref_in):
+            raise ValueError("`withdraw` needs `key_in` or `ref_in`: an item has to name its visit")
+        return self
+
+
 class Push(Part):
-    """Schedules out. ``schedule`` is a cron text in Asia/Tokyo; ``live`` is the tick of each minute.
+    """Schedules out. ``schedule`` is a cron text in Asia/Tokyo; ``live`` is the tick of each minute; with ``watch``
+    a change, a finalized week or a release also starts it at once.
 
     Without ``post``, ``put`` creates and changes. With it, a visit that the partner has not named yet goes by
     ``post``, and ``partner_ref`` is where the answer names it. A push of more than ``approve_over_calls`` calls asks a
@@ -108,15 +168,24 @@ class Push(Part):
 
     schedule: Cron | None = None
     live: bool = True
+    watch: bool = False
     put: Call
     post: Call | None = None
     withdraw: Call
     read_back: ReadBack | None = None
+    visits_list: VisitsList | None = Field(default=None, alias="list")
+    batch: Batch | None = None
     map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1)]
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
     max_attempts: PositiveInt = Field(default=8, le=50)
     approve_over_calls: PositiveInt = 5000
+
+    @model_validator(mode="after")
+    def _watches_what_is_live(self) -> Push:
+        if self.watch and not self.live:
+            raise ValueError("`watch` starts the run of `live` earlier: it needs `live: true`")
+        return self
 
     @model_validator(mode="after")
     def _refs_can_be_known(self) -> Push:
@@ -133,6 +202,33 @@ class Push(Part):
                 "`read_back` by {ref} cannot find a visit whose first answer was lost: use {key} or a search"
             )
         return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_settled(self) -> Push:
+        if self.batch is None:
+            return self
+        if self.read_back is None:
+            raise ValueError("`batch` needs `read_back`: when its answer is lost, each visit is looked up by itself")
+        if self.batch.post and (self.post is None or self.batch.post.ref_at is None):
+            raise ValueError("a `post` in batches needs `post`, and `ref_at`: where a result names the visit")
+        ours = any(mapped.source == "visit_id" for mapped in self.map.values())
+        for name in ("put", "post", "withdraw"):
+            batched: BatchCall | None = getattr(self.batch, name)
+            single: Call | None = getattr(self, name)
+            if batched and single and "{ref}" in single.path and batched.ref_in is None:
+                msg = f"`{name}` in batches needs `ref_in`: where an item carries the partner's name of the visit"
+                raise ValueError(msg)
+            if batched and name != "withdraw" and not (batched.key_in or ours):
+                msg = f"`{name}` in batches needs `key_in`, or `visit_id` in `map`: an item has to name its visit"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every endpoint that a push may call, as method and path template."""
+        batch = (self.batch.put, self.batch.post, self.batch.withdraw) if self.batch else ()
+        calls = (self.put, self.post, self.withdraw, self.read_back, *batch)
+        return tuple(dict.fromkeys(call.endpoint for call in calls if call is not None))
 
     @model_validator(mode="after")
     def _fields_are_canonical(self) -> Push:

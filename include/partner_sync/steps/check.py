@@ -1,4 +1,7 @@
-"""The check of a partner: one page of each entity with one organization's key, shown masked, and the limits."""
+"""The check of a partner: one page of each entity with one organization's key, shown masked, and the limits.
+
+Also what the partner itself says of its limits, beside the file's.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ from partner_sync.partners.fields import ENTITY_ORDER, Entity, columns
 from partner_sync.partners.mapping import RecordMapper
 from partner_sync.partners.master import MasterEntity
 from partner_sync.partners.model import Partner
+from partner_sync.policies import compared, policies_noted
 from partner_sync.steps.organizations import Doors
 
 ROWS = 3
+#: A check is no run of its own; the next run tells of a difference that it met first.
+RUN_KEY = "check_partner"
 
 Report = dict[str, Any]
 
@@ -27,7 +33,7 @@ def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
 
     The report holds counts, field names, types and lengths only: it may be printed.
     """
-    with doors.connect("extract") as ledger:
+    with doors.connect("extract") as ledger, doors.connect("run") as run:
         gate = LedgerGate(
             ledger,
             partner=partner.slug,
@@ -35,15 +41,18 @@ def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
             limits=limits_of(partner),
             call_class="request",
         )
-        with closing(open_kind(partner, doors.access(link), gate)) as kind:
+        with (
+            policies_noted(run, partner, organization=link.organization, run_key=RUN_KEY) as watched,
+            closing(watched(open_kind(partner, doors.access(link), gate))) as kind,
+        ):
+            entities = {entity: _first_page(kind, entity, section=section) for entity, section in _sections(partner)}
             return {
                 "partner": partner.slug,
                 "organization": link.organization,
                 "can": [name for name, able in vars(kind.can).items() if able],
                 "limits": [limit.model_dump(exclude_none=True) for limit in partner.limits],
-                "entities": {
-                    entity: _first_page(kind, entity, section=section) for entity, section in _sections(partner)
-                },
+                "policies": [each.as_facts() for each in compared(partner.limits, kind.policies)],
+                "entities": entities,
             }
 
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from partner_sync.circuit import heeding_stops
 from partner_sync.database import Connection
 from partner_sync.errors import PartnerSyncError
 from partner_sync.kinds.interface import PartnerKind
@@ -19,6 +20,7 @@ from partner_sync.master.slices import Mode, SliceKey
 from partner_sync.partners.fields import Entity
 from partner_sync.partners.mapping import compile_entity
 from partner_sync.partners.model import Partner
+from partner_sync.policies import policies_noted
 from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
 
@@ -52,7 +54,12 @@ def extract_organizations(
                 limits=limits_of(work.partner),
                 call_class="master",
             )
-            with closing(open_kind(work.partner, doors.access(link), gate)) as kind:
+            names = {"organization": link.organization, "run_key": work.run.run_key}
+            with (
+                heeding_stops(run, partner=work.partner.slug, organization=link.organization),
+                policies_noted(run, work.partner, **names) as watched,
+                closing(watched(open_kind(work.partner, doors.access(link), gate))) as kind,
+            ):
                 outcomes.read(link.organization, _read_entities(conn, kind, work=work, organization=link.organization))
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)

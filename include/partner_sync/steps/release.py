@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from partner_sync.database import Connection
 from partner_sync.delivery.plan import SAMPLES, Plan, masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.release import Mode, OfficeWeek, ReleaseReport, asked_by_run, release_week, review_week
+from partner_sync.delivery.requeue import FailedWeek, plan_failed, requeue_failed
 from partner_sync.errors import ConfigError
 from partner_sync.kinds.interface import Access, Quota
 from partner_sync.kinds.registry import open_kind
@@ -35,6 +36,11 @@ class ReleaseWork:
     @property
     def organizations(self) -> tuple[str, ...]:
         return tuple(link.organization for link in self.links)
+
+    @property
+    def failed(self) -> FailedWeek:
+        """What the mode ``failed`` asks for anew."""
+        return FailedWeek(partner=self.partner.slug, week=self.week, run_key=self.run.run_key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,9 @@ def plan_release(doors: Doors, work: ReleaseWork) -> Planned:
     """
     with doors.connect("release") as conn:
         report = review_week(conn, organizations=work.organizations, week=work.week)
+        if work.mode == "failed":
+            plan = plan_failed(conn, work.failed, partner=work.partner, organizations=report.organizations)
+            return Planned(report=report, plan=plan)
         resend = work.mode == "resend" and not asked_by_run(
             conn,
             partner=work.partner.slug,
@@ -96,6 +105,19 @@ def release_organizations(doors: Doors, work: ReleaseWork) -> tuple[str, ...]:
             released, skipped = (_count(offices, organization) for offices in (report.released, report.skipped))
             outcomes.released(organization, offices=released, not_finalized=skipped)
     return report.organizations
+
+
+def requeue_organizations(doors: Doors, work: ReleaseWork) -> tuple[str, ...]:
+    """Ask anew for what was rejected or given up; releases nothing. Gives the organizations that have any."""
+    requeued: dict[str, int] = {}
+    with doors.connect("release") as conn:
+        for code in work.organizations:
+            requeued[code] = requeue_failed(conn, work.failed, organization=code, requested_by=work.requested_by)
+    with doors.connect("run") as run:
+        outcomes = Outcomes(run, work.run, step="release")
+        for code, visits in requeued.items():
+            outcomes.requeued(code, visits)
+    return tuple(code for code, visits in requeued.items() if visits)
 
 
 def dry_run(doors: Doors, work: ReleaseWork) -> list[str]:

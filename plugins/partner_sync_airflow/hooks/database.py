@@ -40,10 +40,11 @@ class SyncDatabaseHook(BaseHook):
         connection = read_connection(self.connection_id)
         if not connection.host or not connection.login:
             raise ConfigError(problem=f"The Airflow connection {self.connection_id} needs a host and a login.")
-        return _url_of(connection)
+        return url_of(connection)
 
 
-def _url_of(connection: Connection) -> str:
+def url_of(connection: Connection) -> str:
+    """Libpq's URL for an Airflow connection, with the password: never log it."""
     person = f"{quote(connection.login or '', safe='')}:{quote(connection.password or '', safe='')}"
     host, port, extra = connection.host or "", connection.port or 5432, connection.extra_dejson
     options = {name: str(extra[name]) for name in _EXTRAS if extra.get(name)}

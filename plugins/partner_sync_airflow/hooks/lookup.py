@@ -39,3 +39,15 @@ def read_connection(connection_id: str) -> Connection:
     if connection_id.startswith("sync_") or find_connection(_ALWAYS_THERE) is None:
         raise ConnectionsUnreadableError(connection_id=connection_id)
     raise ConfigError(problem=f"There is no Airflow connection {connection_id}. Make it with `make link`.")
+
+
+async def read_connection_in_triggerer(connection_id: str) -> Connection:
+    """As ``read_connection``, for the triggerer's event loop, of a connection that set-up makes.
+
+    Raises ConnectionsUnreadableError.
+    """
+    try:
+        found: Connection = await Connection.async_get(connection_id)
+    except AirflowNotFoundException:
+        raise ConnectionsUnreadableError(connection_id=connection_id) from None
+    return found

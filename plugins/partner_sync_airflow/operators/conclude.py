@@ -11,7 +11,9 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
+from partner_sync_airflow.notifications import notifier_of
 from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_key
+from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
 from partner_sync_airflow.which_week import head_of_note
 
@@ -67,6 +69,7 @@ def conclude_run(
 
     ``only_new_causes``: a tick is red for what nobody knew, not while a known cause lasts.
     """
+    from partner_sync.delivery.answers import parked_lines
     from partner_sync.incidents import close_incidents
     from partner_sync.runs import conclude
 
@@ -75,12 +78,16 @@ def conclude_run(
         found = conclude(conn, partner=partner, run_key=key)
         for step in steps_done:
             close_incidents(conn, partner=partner, organization="", step=step, run_key=key)
+        parked = list(parked_lines(conn, partner=partner, organizations=list(found.organizations)))
     stopped_steps = [f"{step}: failed / 失敗" for step in steps_failed]
-    notes = [shortened(note, longest=_NOTE_IN_ONE_LANGUAGE) for note in (found.note_ja, found.note_en)]
+    longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in parked) // 2
+    notes = [shortened(note, longest=longest) for note in (found.note_ja, found.note_en)]
     if found.organizations or not stopped_steps:
         # Otherwise the first task has refused the run, and its note says why.
-        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *notes]))
+        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
+    if found.notices:
+        notifier_of(partner_named(partner)).notice(context, found.notices)
     causes = found.new_causes if only_new_causes else (*found.new_causes, *found.known_causes)
     if causes:
         codes = sorted({code for cause in causes for code in cause.organizations if code})

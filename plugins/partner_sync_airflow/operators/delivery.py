@@ -11,6 +11,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from partner_sync.catalogue import sentence
 from partner_sync.errors import DatabaseAwayError
 from partner_sync_airflow.approvals import QUESTION, Question, yes_of
 from partner_sync_airflow.forms import read_push_form
@@ -49,6 +50,9 @@ class PlanOperator(PartnerSyncOperator, SkipMixin):
                 tell(self, context, ("試算のみ・送信しません / dry run: nothing was sent", *told))
                 raise AirflowSkipException("A dry run sends nothing.")
             planned = plan_release(doors(), work)
+            if work.mode == "failed" and not planned.plan.visits:
+                tell(self, context, (sentence("nothing_failed", "ja"), sentence("nothing_failed", "en")))
+                raise AirflowSkipException("Nothing of the week stands rejected or given up.")
             tell(self, context, planned.lines())
         reasons = self._reasons_to_ask(context, work, planned)
         if reasons:
@@ -71,15 +75,19 @@ class PlanOperator(PartnerSyncOperator, SkipMixin):
 
 
 class ReleaseOperator(PartnerSyncOperator):
-    """Releases the week's finalized offices, and returns their organizations in at most ``shards`` shares."""
+    """Releases the week's finalized offices, and returns their organizations in at most ``shards`` shares.
+
+    In the mode ``failed`` nothing is released: what was rejected or given up is asked for anew.
+    """
 
     def work(self, context: Context) -> list[list[str]]:
         from partner_sync.steps.organizations import shards_of
-        from partner_sync.steps.release import release_organizations
+        from partner_sync.steps.release import release_organizations, requeue_organizations
 
         with refusals_noted(context):
             work = release_work(self, context)
-            return shards_of(release_organizations(doors(), work), count=work.partner.shards)
+            release = requeue_organizations if work.mode == "failed" else release_organizations
+            return shards_of(release(doors(), work), count=work.partner.shards)
 
 
 class PushOperator(WaitingOperator):
@@ -128,7 +136,7 @@ def release_work(operator: PartnerSyncOperator, context: Context) -> ReleaseWork
         links=links,
         week=week,
         mode="weekly" if weekly and form.mode == "changes" else form.mode,
-        requested_by=f"{_requested_by(context)} (approved by {yes.by})" if yes else _requested_by(context),
+        requested_by=f"{requested_by(context)} (approved by {yes.by})" if yes else requested_by(context),
         run=run_name(context),
     )
 
@@ -136,13 +144,13 @@ def release_work(operator: PartnerSyncOperator, context: Context) -> ReleaseWork
 def question(context: Context, work: ReleaseWork, *, planned: Planned, reasons: Sequence[Reason]) -> Question:
     """What a person is asked about this run's push: counts and our own codes only (design, rule 15)."""
     form, calls = read_push_form(context["params"]), planned.plan.calls
-    told = [f"依頼 / requested by: {_requested_by(context)}", *_why(context, reasons)]
+    told = [f"依頼 / requested by: {requested_by(context)}", *_why(context, reasons)]
     told += [work.week.describe("ja"), work.week.describe(), *planned.lines()]
     return Question(
         form={"week": str(work.week), "organizations": list(form.organizations), "mode": form.mode, "dry_run": False},
         calls=calls,
         organizations=list(planned.report.organizations),
-        requested_by=_requested_by(context),
+        requested_by=requested_by(context),
         weekly=_is_weekly(context),
         subject=f"{work.partner.name.ja} / {work.partner.name.en}: {work.week}, 呼び出し {calls:,}回 / {calls:,} calls",
         body="\n".join(f"- {line}" for line in told),
@@ -174,7 +182,7 @@ def _is_weekly(context: Context) -> bool:
     return yes.weekly if yes else starts_by_itself(context["dag_run"])
 
 
-def _requested_by(context: Context) -> str:
+def requested_by(context: Context) -> str:
     """Who asked first: a person's login, or the schedule or backfill."""
     run, yes = context["dag_run"], yes_of(context)
     return yes.requested_by if yes else run.triggering_user_name or str(getattr(run.run_type, "value", run.run_type))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from partner_sync.errors import (
 from partner_sync.http import client as client_module
 from partner_sync.http.client import PartnerClient, Request
 from partner_sync.http.outcomes import Intent
-from partner_sync.kinds.interface import Access
+from partner_sync.kinds.interface import Access, Quota
 from scripted_server import OpenGate, Reply, ScriptedServer
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -163,6 +164,157 @@ def test_a_refusal_names_our_fields_and_plain_codes_only(server: ScriptedServer)
     error = refused(opened(server), CHANGE, PUT)
     assert isinstance(error, RejectedRequestError)
     assert error.facts["fields"] == ("patient: unknown", "another field: refused", "another field: refused")
+
+
+EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+REDUCED = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
+
+
+def test_a_403_for_a_used_up_quota_is_no_wrong_key(server: ScriptedServer) -> None:
+    fields = {"RateLimit": '"daily";r=3;t=90, "burst";r=0;t=5'}
+    server.answer = Reply(403, {"type": EXCEEDED, "violated-policies": ["daily"]}, PROBLEM | fields)
+    gate = OpenGate()
+    error = refused(opened(server, gate), CHANGE, PUT)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_at == NOW + timedelta(seconds=90)
+    assert gate.heeded == [(403, None, error.retry_at)]
+
+
+def test_a_503_for_reduced_capacity_was_surely_not_done(server: ScriptedServer) -> None:
+    server.answer = Reply(503, {"type": REDUCED}, PROBLEM | {"RateLimit-Policy": '"hourly";q=5;w=3600'})
+    gate = OpenGate()
+    client = opened(server, gate)
+    assert isinstance(refused(client, CHANGE, PUT), RateLimitedError)
+    assert (gate.heeded, gate.answers) == ([(503, None, None)], [True])
+    assert [quota.requests for quota in gate.quotas] == [5]
+    assert client.policies == ()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(403, {"type": EXCEEDED}, {"Content-Type": "application/json"}),
+        Reply(403, {"type": "https://example.test/problems#quota-exceeded"}, PROBLEM),
+        Reply(403, {"type": ["quota-exceeded"]}, PROBLEM),
+        Reply(403, [EXCEEDED], PROBLEM),
+        Reply(403, b"{", PROBLEM),
+    ],
+)
+def test_what_is_no_problem_of_the_draft_keeps_the_meaning_of_its_status(server: ScriptedServer, reply: Reply) -> None:
+    server.answer = reply
+    assert isinstance(refused(opened(server), READ, LIST), PartnerAuthError)
+
+
+def test_a_429_without_retry_after_waits_for_what_its_fields_name(server: ScriptedServer) -> None:
+    server.answer = Reply(429, b"", {"RateLimit": '"burst";r=0;t=17'})
+    error = refused(opened(server), READ, LIST)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_at == NOW + timedelta(seconds=17)
+
+
+def test_retry_after_wins_over_the_fields(server: ScriptedServer) -> None:
+    server.answer = Reply(429, b"", {"RateLimit": '"burst";r=0;t=600', "Retry-After": "2"})
+    gate = OpenGate()
+    error = refused(opened(server, gate), READ, LIST)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_at == gate.quotas[0].reset_at == NOW + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(429, b"", cut=True), Reply(429, b"x" * 100_000), Reply(429, b"{", {"Content-Encoding": "gzip"})]
+)
+def test_a_refusal_whose_body_cannot_be_read_is_still_that_refusal(server: ScriptedServer, reply: Reply) -> None:
+    reply.body = reply.body or b"cut off"
+    reply.headers["Retry-After"] = "7"
+    server.answer = reply
+    gate = OpenGate()
+    assert isinstance(refused(opened(server, gate), CHANGE, PUT), RateLimitedError)
+    assert gate.heeded == [(429, None, NOW + timedelta(seconds=7))]
+
+
+STATES_A_POLICY = {"RateLimit-Policy": '"burst";q=100;w=60', "RateLimit": '"burst";r=42;t=27'}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, {"data": []}, STATES_A_POLICY),
+        Reply(204, b"", STATES_A_POLICY),
+        Reply(302, b"", STATES_A_POLICY | {"Location": "/elsewhere"}),
+        Reply(422, {"errors": []}, STATES_A_POLICY),
+        Reply(500, b"", STATES_A_POLICY),
+        Reply(200, {"data": []}, STATES_A_POLICY, cut=True),
+    ],
+)
+def test_the_gate_is_told_what_every_answer_says_is_left(server: ScriptedServer, reply: Reply) -> None:
+    server.answer = reply
+    gate = OpenGate()
+    client = opened(server, gate)
+    with contextlib.suppress(PartnerSyncError):
+        client.call(READ, LIST)
+    expected = Quota(name="burst", requests=100, window_seconds=60, remaining=42, reset_at=NOW + timedelta(seconds=27))
+    assert gate.quotas == [expected]
+    assert client.policies == (Quota(name="burst", requests=100, window_seconds=60),)
+
+
+def test_a_policy_that_changes_is_kept_as_it_was_said_last_and_ever_new_ones_are_bounded(
+    server: ScriptedServer,
+) -> None:
+    client = opened(server)
+    for number in range(40):
+        server.answer = Reply(200, b"{}", {"RateLimit-Policy": f'"one";q={number};w=60, "name-{number}";q=1;w=1'})
+        client.call(READ, LIST)
+    assert client.policies[0] == Quota(name="one", requests=39, window_seconds=60)
+    assert len(client.policies) == 32
+
+
+@pytest.mark.parametrize(
+    ("reply", "answers"),
+    [
+        (Reply(200, {"data": []}), [True]),
+        (Reply(200, b"<html>"), [True]),
+        (Reply(200, b"no gzip", {"Content-Encoding": "gzip"}), [True]),
+        (Reply(200, b"{}", {"Link": '<http://[>; rel="next"'}), [True]),
+        (Reply(200, b"x" * 1001), [True]),
+        (Reply(307, b"", {"Location": "http://127.0.0.1:9/"}), [True]),
+        (Reply(401), [True]),
+        (Reply(404), [True]),
+        (Reply(429), [True]),
+        (Reply(500), [False]),
+        (Reply(503), [False]),
+        (Reply(503, b"", {"Retry-After": "5"}), [True]),
+        (Reply(drop=True), [False]),
+        (Reply(200, {"data": []}, cut=True), [False]),
+        (Reply(wait_seconds=0.6), [False]),
+        (Reply(200, b"slow", trickle_seconds=0.3), [False]),
+    ],
+)
+@pytest.mark.parametrize("intent", [READ, CHANGE])
+def test_the_gate_hears_once_of_each_call_whether_it_reached_the_partner(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, reply: Reply, answers: list[bool], intent: Intent
+) -> None:
+    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1000)
+    server.answer = reply
+    gate = OpenGate()
+    times = {"connect_seconds": 0.4, "read_seconds": 0.4, "settle_after_seconds": 1}
+    client = opened(server, gate, timeouts=times)
+    with contextlib.suppress(PartnerSyncError):
+        client.call(intent, LIST)
+    assert gate.answers == answers
+
+
+def test_a_server_that_is_not_there_was_not_reached(server: ScriptedServer) -> None:
+    gate = OpenGate()
+    server.base_url = "http://127.0.0.1:1"
+    refused(opened(server, gate), READ, LIST)
+    assert gate.answers == [False]
+
+
+def test_what_cannot_be_written_says_nothing_about_the_partner(server: ScriptedServer) -> None:
+    gate = OpenGate()
+    refused(opened(server, gate), READ, Request(path="/v1/patients", headers={"X-Name": "a\nb"}))
+    assert (gate.answers, server.came) == ([], [])
 
 
 def test_a_wrong_key_stops_the_organization(server: ScriptedServer) -> None:

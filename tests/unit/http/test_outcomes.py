@@ -79,6 +79,38 @@ def test_a_429_without_a_time_still_names_one() -> None:
     assert error.retry_at == NOW + timedelta(seconds=UNSAID_PAUSE_SECONDS)
 
 
+@pytest.mark.parametrize("status", [400, 402, 403, 429, 503])
+@pytest.mark.parametrize("intent", [READ, CHANGE, KEYED, TAKE])
+def test_a_problem_type_that_names_limits_is_no_matter_of_the_key_or_the_request(status: int, intent: Intent) -> None:
+    error = error_of_answer(intent, Said(status=status, limited=True, retry_at=SOON), now=NOW)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_at == SOON
+
+
+@pytest.mark.parametrize(
+    ("said", "reached"),
+    [
+        (Said(status=200), True),
+        (Said(status=302), True),
+        (Said(status=401), True),
+        (Said(status=404), True),
+        (Said(status=408), True),
+        (Said(status=422), True),
+        (Said(status=429), True),
+        (Said(status=500), False),
+        (Said(status=501), True),
+        (Said(status=502), False),
+        (Said(status=503), False),
+        (Said(status=503, retry_at=SOON), True),
+        (Said(status=503, limited=True), True),
+        (Said(status=504), False),
+        (Said(status=521), False),
+    ],
+)
+def test_the_circuit_breaker_is_told_which_answers_show_a_working_partner(said: Said, reached: bool) -> None:
+    assert said.shows_a_working_partner == reached
+
+
 @given(st.integers(min_value=100, max_value=999), st.sampled_from([READ, CHANGE, KEYED, TAKE]))
 def test_no_status_outside_200_to_299_passes_for_a_success(status: int, intent: Intent) -> None:
     error = error_of_answer(intent, Said(status=status), now=NOW)

@@ -11,6 +11,7 @@ import pytest
 
 from partner_made import made
 from partner_sync.errors import (
+    AnotherVisitNamedError,
     BadAnswerError,
     ConfigError,
     OutcomeUnknownError,
@@ -18,6 +19,7 @@ from partner_sync.errors import (
     PartnerUnavailableError,
     RejectedRequestError,
     UnmappableVisitError,
+    VisitGoneError,
 )
 from partner_sync.kinds.interface import Accepted, Access, Presence, VisitCall
 from partner_sync.kinds.registry import open_kind
@@ -115,6 +117,39 @@ def test_a_success_of_another_status_than_the_file_says_is_unknown(server: Scrip
     put = {"method": "PUT", "path": "/v1/visits/{key}", "accepted_status": [201]}
     with pytest.raises(OutcomeUnknownError):
         opened(server, put=put).send(visit())
+
+
+@pytest.mark.parametrize(("named", "known"), [("v-1", True), (None, True), ("v-2", False), ("", True), ({}, False)])
+def test_an_answer_that_names_another_visit_is_unknown(server: ScriptedServer, named: Any, *, known: bool) -> None:
+    server.answer = Reply(200, {"data": {"key": named}})
+    kind = opened(server, put={"method": "PUT", "path": "/v1/visits/{key}", "key_at": "data.key"})
+    if known:
+        assert kind.send(visit()).status == 200
+        return
+    with pytest.raises(AnotherVisitNamedError):
+        kind.send(visit())
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_change_by_the_partners_name_of_a_visit_that_is_gone_there_says_so(
+    server: ScriptedServer, status: int
+) -> None:
+    server.answer = Reply(status)
+    with pytest.raises(VisitGoneError):
+        opened(server, **POSTING).send(visit(partner_ref="V1"))
+    with pytest.raises(RejectedRequestError):
+        opened(server).send(visit())
+
+
+def test_an_item_that_first_changes_and_then_creates_uses_no_idempotency_key_twice(server: ScriptedServer) -> None:
+    keyed = {name: {**POSTING[name], "idempotency_header": "Idempotency-Key"} for name in ("post", "put")}
+    kind = opened(server, **{**POSTING, **keyed})
+    server.answer = Reply(200, {"data": {"no": "V1"}})
+    kind.send(visit(partner_ref="V1"))
+    kind.send(visit(partner_ref="V1"))
+    kind.send(visit())
+    keys = [came.headers["idempotency-key"] for came in server.came]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_new_visit_is_posted_and_named_by_the_partner(server: ScriptedServer) -> None:

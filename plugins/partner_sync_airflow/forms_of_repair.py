@@ -1,0 +1,115 @@
+"""The forms of ``<partner>__reconcile`` and ``answer_lost``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Param
+
+from partner_sync_airflow.forms import organizations_param
+
+_WHAT = "What to compare / 照合の対象"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconcileForm:
+    """A comparison: codes (none: all that are linked), and whether differences are to be mended."""
+
+    organizations: tuple[str, ...]
+    repair: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerForm:
+    """A person's word on visits of one organization: whether the partner holds them as they were sent."""
+
+    partner: str
+    organization: str
+    visits: tuple[str, ...]
+    there: bool
+
+
+def reconcile_params() -> dict[str, Param]:
+    """The form of ``<partner>__reconcile``; which week it means is for partner_sync_airflow.which_week."""
+    return {
+        "week": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Week / 週 (required / 必須)",
+            description="Any day of the week to compare; it goes from Monday to Sunday in Asia/Tokyo. "
+            "/ 照合する週の任意の日。週は月曜から日曜まで(日本時間)です。",
+            section=_WHAT,
+        ),
+        "organizations": organizations_param(section=_WHAT),
+        "repair": Param(
+            False,
+            type="boolean",
+            title="Repair / 修復する",
+            description="Off: say what differs, and change nothing. On: send anew what is missing or different there, "
+            "take away what should not be there, and compare again. "
+            "/ オフ: 相違を報告するだけで何も変えません。オン: ないもの・違うものを送り直し、余分なものを取り下げ、"
+            "もう一度照合します。",
+            section=_WHAT,
+        ),
+    }
+
+
+def read_reconcile_form(params: Mapping[str, Any]) -> ReconcileForm:
+    """What was filled in."""
+    return ReconcileForm(organizations=_lines(params["organizations"]), repair=params["repair"] is True)
+
+
+def answer_params() -> dict[str, Param]:
+    """The form of ``answer_lost``; nothing in it has a default: whoever answers has looked."""
+    return {
+        "partner": Param(
+            type="string",
+            minLength=1,
+            maxLength=31,
+            title="Partner / 連携先",
+            description="Its slug, as the note of the push says. / 送信の実行メモにある連携先。",
+        ),
+        "organization": Param(
+            type="string",
+            minLength=1,
+            maxLength=63,
+            title="Organization / 法人",
+            description="Its code, as the note of the push says. / 送信の実行メモにある法人コード。",
+        ),
+        "visits": Param(
+            type="array",
+            items={"type": "string", "maxLength": 64},
+            minItems=1,
+            title="Visits / 予定番号",
+            description="Visit ids from the note of the push, one a line; all with the same answer. "
+            "/ 送信の実行メモにある予定番号を1行に1つ。答えが同じものだけをまとめます。",
+        ),
+        "answer": Param(
+            type="string",
+            enum=["there", "not_there"],
+            values_display={
+                "there": "there, as it was sent / 送ったとおりに入っている",
+                "not_there": "not there, or not so / 入っていない、または内容が違う",
+            },
+            title="At the partner / 連携先の画面では",
+            description="For a visit that was to be taken away: whether it is still there. "
+            "/ 取り下げの場合は、まだ残っているかどうか。",
+        ),
+    }
+
+
+def read_answer_form(params: Mapping[str, Any]) -> AnswerForm:
+    """What was filled in."""
+    return AnswerForm(
+        partner=str(params["partner"]).strip(),
+        organization=str(params["organization"]).strip(),
+        visits=_lines(params["visits"]),
+        there=params["answer"] == "there",
+    )
+
+
+def _lines(typed: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line.strip() for line in typed if line.strip()))
