@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import crash, dags, latency, limiter, limits_kept, master, memory
+from benchmarks import crash, dags, latency, limiter, limits_kept, master, memory, sender
 
 RECORDS, PAGE_SIZE, DIRTY = 100_000, 500, 0.02
 
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "limits_kept": limits_kept.report,
     "limits_kept_airflow": limits_kept.airflow_report,
     "crash": crash.report,
+    "sender": sender.report,
 }
 
 

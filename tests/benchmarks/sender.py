@@ -139,9 +139,3 @@ def report(visits: int = 4000, *, latency_ms: float = 0) -> str:
     for concurrency, (bare, ours) in measure(visits, latency_ms=latency_ms).items():
         lines.append(f"| {concurrency} | {bare:,.0f} | {ours:,.0f} | {ours / bare:.2f} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(report(*(int(text) for text in sys.argv[1:2]), latency_ms=float(sys.argv[2]) if sys.argv[2:] else 0))
