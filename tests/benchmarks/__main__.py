@@ -39,6 +39,8 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "memory": _memory,
     "dags": dags.report,
     "limiter": limiter.report,
+    "day": day.report,
+    "fairness": fairness.report,
     "latency": latency.report,
     "capture": capture.report,
     "collection": collection.report,
