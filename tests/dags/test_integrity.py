@@ -78,13 +78,9 @@ def test_no_dag_takes_a_run_by_hand_that_would_stand_still_until_a_date_in_the_f
     assert len(dags) > len(COMMITTED)
     for dag in dags.values():
         with pytest.raises(ValueError, match="in the future"):
-<<<<<<< HEAD
-            _cron_of(dag).infer_manual_data_interval(run_after=future)
-=======
             DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.infer_manual_data_interval(
                 run_after=future
             )
->>>>>>> h-plan
 
 
 def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
