@@ -1,7 +1,7 @@
 # Needs Python 3.11 (with venv), make and sh; everything else is installed into .venv from requirements.txt.
 .POSIX:
 .DEFAULT_GOAL := help
-.PHONY: help venv lock up demo stop status link join-key check-partner test test-long bench lint
+.PHONY: help venv lock up demo stop status link join-key hold check-partner test test-long bench lint
 
 PYTHON = python3.11
 BIN = .venv/bin
@@ -48,6 +48,9 @@ link: $(INSTALLED) ## join an organization to a partner; `make link HELP=1` expl
 
 join-key: $(INSTALLED) ## say what a partner calls one of our rows; `make join-key HELP=1` explains
 	@$(RUN) -m stack.join_key $(if $(HELP),--help)
+
+hold: $(INSTALLED) ## PARTNER=<slug> REASON=<why>: let no call leave (RESUME=1: let them go); `make hold HELP=1` explains
+	@$(RUN) -m stack.hold $(if $(HELP),--help)
 
 check-partner: $(INSTALLED) ## PARTNER=<slug>: connect, list, show the first rows masked, make the pool
 	@$(RUN) -m stack.check_partner $(if $(HELP),--help)

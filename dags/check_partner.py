@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
+from partner_sync_airflow.building.arguments import cron
 from partner_sync_airflow.operators.check import CheckPartnerOperator
 
 with DAG(
     dag_id="check_partner",
     description="連携先の接続確認 / check of a partner: connect, list one page of each entity, show it masked",
     tags=["check"],
-    schedule=None,
+    schedule=cron(None),
     catchup=False,
     params={
         "partner": Param(

@@ -78,7 +78,8 @@ from (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
     union all
     select t.visit_id, t.due_at from sync.todo t
-    where t.partner = %(partner)s and t.organization = %(organization)s and t.due_at > clock_timestamp()
+    where t.partner = %(partner)s and t.organization = %(organization)s and t.blocked_at_change is null
+      and t.due_at > (select clock_timestamp())
       and (%(week)s::date is null or t.week = %(week)s or t.visit_id in (
           select here.visit_id from sync.todo here where here.partner = %(partner)s and here.week = %(week)s))
 ) u;
@@ -92,7 +93,8 @@ left join sync.key_change k on k.partner = l.partner and k.organization = l.orga
 cross join lateral (
     (select t.due_at as at from sync.todo t
      where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is null
-       and t.due_at <= clock_timestamp()
+       -- A value of its own, or the index could not be entered by it.
+       and t.due_at <= (select clock_timestamp())
      order by t.due_at, t.visit_id limit 1)
     union all
     (select t.due_at from sync.todo t
@@ -134,17 +136,13 @@ order by sent_at, visit_id;
 -- A person's word on a parked visit; null when nothing of it is parked.
 select sync.answer_parked(%(partner)s, %(organization)s, %(visit_id)s, %(there)s, %(requested_by)s, %(run_key)s) as outcome;
 
--- name: blocked_count
--- How many visits cannot leave because the partner has no key for whom they name; sync.blocked_reasons lists them.
-select count(*)::integer as blocked from sync.todo
-where partner = %(partner)s and organization = %(organization)s and blocked_at_change is not null
-  and (%(week)s::date is null or week = %(week)s);
-
--- name: blocked_by_reason
--- The blocked visits of a week counted by reason; one that has several counts once.
+-- name: blocked_by
+-- How many visits cannot leave, by the reason that is named first; sync.blocked_reasons lists them.
 select b.reason, count(*)::integer as count
 from (
-    select distinct on (r.visit_id) r.visit_id, r.reason
-    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s) r order by r.visit_id, r.reason
+    select visit_id, week, min(reason) as reason
+    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s)
+    group by visit_id, week
 ) b
-group by b.reason order by b.reason;
+group by b.reason
+order by b.reason;

@@ -3,14 +3,16 @@
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
     ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError, NotParkedError
+    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
+    NotParkedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
   one visit goes another way, by itself
     VisitGoneError, BatchRefusedError
   try again later, by itself
-    LimitReachedError, SettlingError, RateLimitedError, PartnerUnavailableError, DatabaseAwayError
+    LimitReachedError, CircuitOpenError, PartnerHeldError, OrganizationHeldError, SettlingError, RateLimitedError,
+    PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
     OutcomeUnknownError, AnotherVisitNamedError
   ours: a person of the team looks
@@ -78,6 +80,13 @@ class SecondMasterError(ConfigError):
         "{partner} cannot be the master of {entity} for organization {organization}: {master} is. "
         "Take it away there first."
     )
+
+
+class UnknownPartnerError(ConfigError):
+    """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
+
+    code = "partner_unknown"
+    template = "No organization is linked to a partner {partner}. {suggestions}"
 
 
 class UnknownOrganizationError(ConfigError):
@@ -206,6 +215,37 @@ class LimitReachedError(PartnerSyncError):
 
     def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:
         super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class CircuitOpenError(LimitReachedError):
+    """Calls failed again and again, so none leaves before ``retry_at``, when one may try."""
+
+    code = "circuit_open"
+    template = "The circuit of {partner} is open until {retry_at}: its calls failed again and again."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "circuit_open") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class HeldError(LimitReachedError):
+    """A person of the team lets no call leave until they resume it; what is due stays due."""
+
+    code = "partner_held"
+    template = "Calls to {partner} are held; they go on when the team resumes them."
+
+    def __init__(self, *, partner: str, retry_at: datetime | None = None, reason: str = "held") -> None:
+        super().__init__(partner=partner, retry_at=retry_at, reason=reason)
+
+
+class PartnerHeldError(HeldError):
+    """All calls to the partner are held."""
+
+
+class OrganizationHeldError(HeldError):
+    """The calls of one organization are held; the others go on."""
+
+    code = "organization_held"
+    template = "Calls for an organization to {partner} are held; they go on when the team resumes them."
 
 
 class SettlingError(PartnerSyncError):

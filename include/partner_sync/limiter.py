@@ -1,7 +1,7 @@
 """Grants from the shared ledger: no call leaves without one (design, rules 7, 8 and 10).
 
-The rules are in sql/migrations (0007_limiter.sql, 0008_grants.sql). ``acquire`` takes grants, ``pause`` narrows them at
-once, ``LedgerGate`` and ``PrepaidGate`` are the two doors through which a kind's calls pass.
+The rules are in sql/migrations (0007_limiter.sql, 0008_grants.sql). ``acquire`` takes grants, what the partner says
+narrows them at once, ``LedgerGate`` and ``PrepaidGate`` are the two doors through which a kind's calls pass.
 """
 
 from __future__ import annotations
@@ -17,20 +17,45 @@ from typing import Any, Literal
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection, translated_errors
-from partner_sync.errors import ConfigError, LimitReachedError
+from partner_sync.errors import CircuitOpenError, ConfigError, HeldError, LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limits import Limit, Limits, seconds_for
+from partner_sync.limits import Binding, Limit, Limits, binding_of, seconds_for
 from partner_sync.statements import statement
 
 CallClass = Literal["request", "tick", "master"]
 #: Why fewer calls were granted than asked for.
 Reason = Literal["limit", "paused", "circuit_open", "held"]
 
-#: How long to stop when the partner asks us to slow down and names no time.
+#: How long to stop when the partner asks us to slow down and names no time, or says what is left and not for how long.
 UNNAMED_PAUSE_SECONDS = 30.0
 #: A grant for a call that leaves at once: jitter_seconds covers the rest of its way.
 _NO_HOLD_SECONDS = 0.0
+_TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks for calls, and under which limits."""
+
+    partner: str
+    organization: str
+    limits: Limits
+    call_class: CallClass
+    office: str | None = None
+
+    def facts(self, endpoint: str | None) -> dict[str, Any]:
+        """The caller and the limits that bind its calls to this endpoint, as the statements take them."""
+        return {
+            "partner": self.partner,
+            "organization": self.organization,
+            "limits": self.binding(endpoint).text,
+            "jitter_seconds": self.limits.jitter_seconds,
+        }
+
+    def binding(self, endpoint: str | None) -> Binding:
+        return binding_of(self.limits, self.organization, self.office, endpoint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +63,8 @@ class Grant:
     """``count`` calls that may leave until ``expires_at`` (the database's clock); 0 when none fits now.
 
     ``reason``: why it is fewer than was asked for, None when it is not. ``retry_at``: when one more fits; None also
-    when that depends on a person (held). ``usable_until`` is the expiry by this process's monotonic clock, counted from
-    before the question was sent.
+    when that depends on a person (held). ``asked_at``: this process's monotonic clock before the question was sent.
+    ``left``: what each of the limits had left after it.
     """
 
     count: int
@@ -47,22 +72,50 @@ class Grant:
     expires_at: datetime
     retry_at: datetime | None
     reason: Reason | None
-    partner: str
-    usable_until: float = field(repr=False)
+    caller: Caller = field(repr=False)
+    endpoint: str | None = field(repr=False)
+    asked_at: float = field(repr=False)
     grant_id: int | None = field(repr=False)
     buckets: tuple[int, ...] = field(repr=False)
+    left: tuple[int, ...] = field(repr=False)
+
+    @property
+    def partner(self) -> str:
+        return self.caller.partner
+
+    @property
+    def usable_until(self) -> float:
+        """The expiry by this process's monotonic clock: not later than by the database's."""
+        return self.asked_at + (self.expires_at - self.granted_at).total_seconds()
 
     def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""
+        if self.reason == "held":
+            return HeldError(partner=self.partner)
+        if self.count and self.reason == "circuit_open":
+            # Our own probe: the others wait for it as for a limit, a second or so.
+            return LimitReachedError(partner=self.partner, retry_at=self.retry_at)
+        if self.reason == "circuit_open":
+            return CircuitOpenError(partner=self.partner, retry_at=self.retry_at)
         return LimitReachedError(partner=self.partner, retry_at=self.retry_at, reason=self.reason or "limit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What a partner said about slowing down: the scope it named, if any, and until when."""
+    """What a partner said about slowing down: the scope it named, if any, until when, and by which status."""
 
     scope: str | None
     until_at: datetime
+    status: int = _TOO_MANY_REQUESTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    count: int
+    endpoint: str | None
+    hold_seconds: float
+    finished: Grant | None = None
+    left_at: datetime | None = None
 
 
 def acquire(
@@ -80,8 +133,23 @@ def acquire(
 
     Raises ConfigError inside a transaction: a rollback would take back the record of calls that have left.
     """
-    caller = _Caller(partner, organization, limits, call_class, office)
-    return _ask(conn, caller, count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds)
+    caller = Caller(partner=partner, organization=organization, limits=limits, call_class=call_class, office=office)
+    return _ask(conn, caller, _Asked(count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds))
+
+
+def renew(conn: Connection, gate: PrepaidGate, *, count: int, endpoint: str | None) -> Grant:
+    """Close a gate and take the next calls for the same caller: ``PrepaidGate.finish`` and ``acquire`` in one
+    transaction (but for what the partner said, which counts first).
+    """
+    grant = gate.settle(conn)
+    asked = _Asked(
+        count=count,
+        endpoint=endpoint,
+        hold_seconds=grant.caller.limits.grant_ttl_seconds,
+        finished=grant,
+        left_at=gate.left_at,
+    )
+    return _ask(conn, grant.caller, asked)
 
 
 def pause(
@@ -99,51 +167,88 @@ def pause(
     return paused_until
 
 
-def finish_grant(conn: Connection, grant: Grant) -> None:
-    """Say that no call of this grant leaves any more. What did not leave stays counted; but windows now count the grant
-    from this moment on, not from its expiry, so that the next calls may leave earlier.
+def finish_grant(conn: Connection, grant: Grant, *, left_at: datetime | None = None) -> None:
+    """Say that no call of this grant leaves any more, and that those in flight are back. What did not leave stays
+    counted; but windows now count the grant from ``left_at`` (the database's clock; None: now), not from its expiry, so
+    that the next calls may leave earlier.
     """
     if grant.grant_id is not None:
-        values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets)}
+        values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets), "left_at": left_at}
         with translated_errors():
             conn.execute(statement("limiter.finish_grant"), values)
 
 
-@dataclass(frozen=True)
-class _Caller:
-    partner: str
-    organization: str
-    limits: Limits
-    call_class: CallClass
-    office: str | None
+def apply_heard(conn: Connection, grant: Grant, heard: Sequence[Heard], *, unsent: int) -> None:
+    """Stop everybody for as long as the partner said; a 429 also teaches the limits that fewer calls fit.
+
+    ``unsent``: how many calls of the grant did not get through.
+    """
+    until_by_said: dict[tuple[str | None, bool], datetime] = {}
+    for one in heard:
+        said = one.scope, one.status == _TOO_MANY_REQUESTS
+        until_by_said[said] = max(one.until_at, until_by_said.get(said, one.until_at))
+    for (scope, refused), until_at in until_by_said.items():
+        facts = grant.caller.facts(grant.endpoint) | {"until_at": until_at, "scope": scope}
+        if refused:
+            facts |= {"granted_at": grant.granted_at, "unsent": unsent}
+        with translated_errors():
+            conn.execute(statement("limiter.refused" if refused else "limiter.pause"), facts)
 
 
-def _ask(conn: Connection, caller: _Caller, *, count: int, endpoint: str | None, hold_seconds: float) -> Grant:
+def apply_told(conn: Connection, grant: Grant, quotas: Sequence[Quota]) -> None:
+    """Narrow the limits to what the partner says is left, and to its policy, where that is less than we think."""
+    if told := _narrower(grant, quotas):
+        facts = grant.caller.facts(grant.endpoint) | {"told": Jsonb(told)}
+        with translated_errors():
+            conn.execute(statement("limiter.told"), facts)
+
+
+def _narrower(grant: Grant, quotas: Sequence[Quota]) -> list[dict[str, object]]:
+    """What the limits do not know yet; the smallest figure for each of them."""
+    binding = grant.caller.binding(grant.endpoint)
+    found: list[dict[str, object]] = []
+    for quota in sorted(quotas, key=lambda quota: math.inf if quota.remaining is None else quota.remaining):
+        place = binding.place_of(quota)
+        fact: dict[str, object] = {"limit": place + 1}
+        if quota.remaining is not None and (quota.remaining < 1 or quota.remaining < grant.left[place]):
+            seconds = quota.window_seconds or UNNAMED_PAUSE_SECONDS
+            until_at = quota.reset_at or datetime.now(UTC) + timedelta(seconds=seconds)
+            fact |= {"left": max(0, quota.remaining), "until_at": until_at.isoformat()}
+        if quota.requests and binding.same_window(quota) and quota.requests < binding.limits[place]["requests"]:
+            fact |= {"requests": quota.requests}
+        if len(fact) > 1 and all(fact["limit"] != other["limit"] for other in found):
+            found.append(fact)
+    return found
+
+
+def _ask(conn: Connection, caller: Caller, asked: _Asked) -> Grant:
     if conn.info.transaction_status != TransactionStatus.IDLE:
         raise ConfigError(problem="Grants are taken outside of transactions: a rollback would forget calls that left.")
-    values = {
-        "partner": caller.partner,
-        "organization": caller.organization,
+    ended = asked.finished if asked.finished and asked.finished.grant_id is not None else None
+    values = caller.facts(asked.endpoint) | {
         "call_class": caller.call_class,
-        "count": count,
-        "limits": Jsonb(caller.limits.binding(caller.organization, office=caller.office, endpoint=endpoint)),
-        "jitter_seconds": caller.limits.jitter_seconds,
-        "hold_seconds": hold_seconds,
+        "count": asked.count,
+        "hold_seconds": asked.hold_seconds,
+        "lease_seconds": caller.limits.lease_seconds,
+        "finished": ended.grant_id if ended else None,
+        "finished_buckets": list(ended.buckets) if ended else None,
+        "left_at": asked.left_at,
     }
-    asked = time.monotonic()
+    started = time.monotonic()
     with translated_errors():
         row = _row(conn.execute(statement("limiter.acquire"), values).fetchone())
-    good_seconds = (row["expires_at"] - row["granted_at"]).total_seconds()
     return Grant(
         count=row["calls"],
         granted_at=row["granted_at"],
         expires_at=row["expires_at"],
         retry_at=row["retry_at"],
         reason=row["reason"],
-        partner=caller.partner,
-        usable_until=asked + good_seconds,
+        caller=caller,
+        endpoint=asked.endpoint,
+        asked_at=started,
         grant_id=row["grant_id"],
-        buckets=tuple(row["buckets"] or ()),
+        buckets=tuple(row["buckets"]),
+        left=tuple(room - row["calls"] for room in row["rooms"]),
     )
 
 
@@ -156,7 +261,8 @@ def _row(row: dict[str, object] | None) -> dict[str, Any]:
 class LedgerGate:
     """A gate that asks the ledger before each call. Serves several threads; needs a connection of its own.
 
-    A grant that is at most ``patience_seconds`` away is waited for (rule 10: nobody sleeps for longer).
+    A grant that is at most ``patience_seconds`` away is waited for (rule 10: nobody sleeps for longer). What the
+    partner says is applied at once, for everybody. A thread makes one call at a time.
     """
 
     def __init__(
@@ -171,19 +277,25 @@ class LedgerGate:
         patience_seconds: float = 2.0,
     ) -> None:
         self._conn = conn
-        self._caller = _Caller(partner, organization, limits, call_class, office)
+        self._caller = Caller(
+            partner=partner, organization=organization, limits=limits, call_class=call_class, office=office
+        )
         self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
+        self._tally = Tally()
+        self._calls = threading.local()
 
     def take(self, endpoint: str) -> None:
         """Return when one call may leave, at once; raises LimitReachedError with the time to ask again."""
         give_up = time.monotonic() + self._patience_seconds
+        asked = _Asked(count=1, endpoint=endpoint, hold_seconds=_NO_HOLD_SECONDS)
         while True:
-            asked = time.monotonic()
+            started = time.monotonic()
             with self._lock:
-                grant = _ask(self._conn, self._caller, count=1, endpoint=endpoint, hold_seconds=_NO_HOLD_SECONDS)
+                grant = _ask(self._conn, self._caller, asked)
             if grant.count:
-                if time.monotonic() - asked <= self._caller.limits.grant_ttl_seconds:
+                self._calls.grant = grant
+                if time.monotonic() - started <= self._caller.limits.grant_ttl_seconds:
                     return
                 continue
             wait_seconds = _wait_seconds(grant)
@@ -193,28 +305,42 @@ class LedgerGate:
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         """Pause at once, for everybody."""
-        heard = _heard(scope, retry_at)
+        heard = _heard(status, scope, retry_at)
         with self._lock:
-            pause(
-                self._conn,
-                partner=self._caller.partner,
-                organization=self._caller.organization,
-                until_at=heard.until_at,
-                scope=heard.scope,
-            )
+            if (grant := self._granted()) is not None:
+                apply_heard(self._conn, grant, [heard], unsent=1)
+            else:
+                names = {"partner": self._caller.partner, "organization": self._caller.organization}
+                pause(self._conn, **names, until_at=heard.until_at, scope=heard.scope)
 
     def told(self, quotas: Sequence[Quota]) -> None:
-        """Not narrowed by it yet."""
+        with self._lock:
+            if (grant := self._granted()) is not None:
+                apply_told(self._conn, grant, quotas)
 
     def answered(self, *, reached: bool) -> None:
-        """Not counted yet."""
+        """The call is back: its place among the calls in flight is free, and the circuits hear what matters to them."""
+        self._tally.note(reached=reached)
+        grant = self._granted()
+        with self._lock:
+            if (calls := self._tally.take()) is not None:
+                names = {"partner": self._caller.partner, "organization": self._caller.organization}
+                report_calls(self._conn, calls, **names, rule=self._caller.limits.circuit)
+            if grant is not None and grant.caller.binding(grant.endpoint).leases:
+                self._calls.grant = None
+                finish_grant(self._conn, grant)
+
+    def _granted(self) -> Grant | None:
+        """The last grant of the thread that asks."""
+        grant: Grant | None = getattr(self._calls, "grant", None)
+        return grant
 
 
 class PrepaidGate:
     """A gate that hands out calls already granted, to several threads, and needs no connection.
 
-    ``heard`` is what the partner said; the caller applies it with ``pause``. Once something was heard nothing more is
-    handed out. After ``close`` nothing leaves either, so that the grant can be finished.
+    Once the partner said stop nothing more is handed out, and no more than it says is left. ``finish`` closes it and
+    applies what was ``heard`` for everybody.
     """
 
     def __init__(self, grant: Grant, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -222,49 +348,83 @@ class PrepaidGate:
         self._clock = clock
         self._lock = threading.Lock()
         self._left = grant.count
+        self._taken_at = grant.asked_at
         self._heard: list[Heard] = []
+        self._quotas: list[Quota] = []
+        self._applied = (0, 0)
 
     @property
     def heard(self) -> tuple[Heard, ...]:
         with self._lock:
             return tuple(self._heard)
 
+    @property
+    def left_at(self) -> datetime:
+        """When the last call left, by the database's clock, at the latest."""
+        return self._grant.granted_at + timedelta(seconds=self._taken_at - self._grant.asked_at)
+
     def take(self, endpoint: str) -> None:
         """Hand out one call; raises LimitReachedError when all are used, the grant expired or the partner said stop."""
         with self._lock:
-            if self._left < 1 or self._clock() >= self._grant.usable_until:
-                raise LimitReachedError(partner=self._grant.partner, retry_at=self._ask_again_at())
+            now = self._clock()
+            if self._left < 1 or now >= self._grant.usable_until:
+                raise self._refusal()
             self._left -= 1
+            self._taken_at = now
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         with self._lock:
-            self._heard.append(_heard(scope, retry_at))
+            self._heard.append(_heard(status, scope, retry_at))
             self._left = 0
 
     def told(self, quotas: Sequence[Quota]) -> None:
-        """Not narrowed by it yet."""
+        with self._lock:
+            self._quotas += quotas
+            self._left = min([self._left, *(quota.remaining for quota in quotas if quota.remaining is not None)])
 
     def answered(self, *, reached: bool) -> None:
-        """Not counted yet."""
+        """Nothing: whoever took the grant frees calls in flight and tells the circuits, on its connection."""
 
     def close(self) -> None:
         with self._lock:
             self._left = 0
 
-    def _ask_again_at(self) -> datetime:
-        told = [heard.until_at for heard in self._heard]
-        return max([*told, self._grant.retry_at or datetime.now(UTC)])
+    def apply(self, conn: Connection) -> None:
+        """Apply what the partner has said since the last time, for everybody."""
+        with self._lock:
+            heard, quotas = self._heard[self._applied[0] :], self._quotas[self._applied[1] :]
+            self._applied = (len(self._heard), len(self._quotas))
+        if heard:
+            apply_heard(conn, self._grant, heard, unsent=len(heard))
+        apply_told(conn, self._grant, quotas)
+
+    def settle(self, conn: Connection) -> Grant:
+        """No call leaves any more: apply what the partner said. The grant is still to be finished."""
+        self.close()
+        self.apply(conn)
+        return self._grant
+
+    def finish(self, conn: Connection) -> None:
+        """``settle``, and from now on the grant counts from when its last call left."""
+        finish_grant(conn, self.settle(conn), left_at=self.left_at)
+
+    def _refusal(self) -> LimitReachedError:
+        said = [heard.until_at for heard in self._heard]
+        said += [quota.reset_at for quota in self._quotas if quota.remaining == 0 and quota.reset_at is not None]
+        retry_at = max([*said, self._grant.retry_at or datetime.now(UTC)])
+        return LimitReachedError(partner=self._grant.partner, retry_at=retry_at, reason="paused" if said else "limit")
 
 
 def _wait_seconds(grant: Grant) -> float:
     return math.inf if grant.retry_at is None else (grant.retry_at - grant.granted_at).total_seconds()
 
 
-def _heard(scope: str | None, retry_at: datetime | None) -> Heard:
-    return Heard(scope=scope, until_at=retry_at or datetime.now(UTC) + timedelta(seconds=UNNAMED_PAUSE_SECONDS))
+def _heard(status: int, scope: str | None, retry_at: datetime | None) -> Heard:
+    until_at = retry_at or datetime.now(UTC) + timedelta(seconds=UNNAMED_PAUSE_SECONDS)
+    return Heard(scope=scope, until_at=until_at, status=status)
 
 
 __all__ = [
-    "CallClass", "Grant", "Heard", "LedgerGate", "Limit", "Limits", "PrepaidGate", "acquire", "finish_grant",
-    "pause", "seconds_for",
+    "CallClass", "Caller", "Grant", "Heard", "LedgerGate", "Limit", "Limits", "PrepaidGate", "Reason", "acquire",
+    "apply_heard", "apply_told", "finish_grant", "pause", "renew", "seconds_for",
 ]  # fmt: skip

@@ -5,20 +5,29 @@ The same rules as sql/migrations/0007_limiter.sql, for the plan: '620 calls, 11 
 
 from __future__ import annotations
 
+import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from partner_sync.circuit import CircuitRule
 from partner_sync.errors import ConfigError
+from partner_sync.kinds.interface import Quota
 from partner_sync.partners.model import Partner
 
 Scope = Literal["vendor", "organization", "office", "endpoint"]
-Counts = Literal["sliding_window", "fixed_window", "token_bucket", "spaced"]
+Counts = Literal["sliding_window", "fixed_window", "token_bucket", "spaced", "in_flight"]
 
+#: How long a call takes, for the plan only.
+USUAL_CALL_SECONDS = 0.5
+#: From the time-out of a call to the moment at which the partner has surely let it go.
+_LEASE_MARGIN_SECONDS = 5.0
+_NARROWEST = ("organization", "office", "endpoint", "vendor")
 _DAY = timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MOST_ROUNDS = 10_000
@@ -31,11 +40,12 @@ class Limit:
 
     ``endpoint`` (scope endpoint) is counted over all organizations together, the stricter reading. ``zone`` and
     ``anchor`` (HH:MM) belong to fixed_window, ``burst`` (the bucket's size, by default ``requests``) to token_bucket.
+    ``in_flight`` has no ``per_seconds`` (0): ``requests`` is the most calls at once.
     """
 
     scope: Scope
     requests: int
-    per_seconds: float
+    per_seconds: float = 0.0
     counts: Counts = "sliding_window"
     zone: str | None = None
     anchor: str | None = None
@@ -56,7 +66,8 @@ class Limit:
 class Limits:
     """All limits of a partner. ``jitter_seconds``: how far apart the ways of two calls can be on the network.
 
-    ``grant_ttl_seconds``: for how long a grant is good.
+    ``grant_ttl_seconds``: for how long a grant is good. ``call_seconds``: how long a call can take; after both
+    together a call in flight is given up, should its process have died. ``circuit``: when failures stop other calls.
 
     Raises ConfigError when jitter leaves no room in a fixed window.
     """
@@ -64,6 +75,13 @@ class Limits:
     limits: tuple[Limit, ...]
     jitter_seconds: float = 0.2
     grant_ttl_seconds: float = 10.0
+    circuit: CircuitRule = field(default_factory=CircuitRule)
+    call_seconds: float = 40.0
+
+    @property
+    def lease_seconds(self) -> float:
+        """For how long a call in flight keeps its place when nobody says that it is back."""
+        return self.grant_ttl_seconds + self.call_seconds + self.jitter_seconds
 
     def __post_init__(self) -> None:
         for limit in self.limits:
@@ -72,28 +90,80 @@ class Limits:
 
     def binding(
         self, organization: str, *, office: str | None = None, endpoint: str | None = None
-    ) -> list[dict[str, object]]:
-        """The limits that bind one call, as sync.acquire takes them."""
-        return [
+    ) -> list[dict[str, Any]]:
+        """The limits that bind one call, as sync.acquire takes them.
+
+        A last one without a figure stands for the organization: the partner can say that it has too little left.
+        """
+        bound: list[dict[str, Any]] = [
             {"scope": limit.scope, "owner": owner, "requests": limit.requests, "per_seconds": limit.per_seconds,
              "counts": limit.counts, "zone": limit.zone, "anchor": limit.anchor, "burst": limit.burst}
-            for limit in self.limits
+            for limit in dict.fromkeys(self.limits)
             if (owner := limit.owner(organization, office=office, endpoint=endpoint)) is not None
         ]  # fmt: skip
+        if all(limit["scope"] != "organization" for limit in bound):
+            bound.append({"scope": "organization", "owner": organization, "counts": "told_only"})
+        return bound
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The limits that bind one call. ``text`` is JSON, in the same bytes each time: the database knows its digest."""
+
+    text: str
+    limits: tuple[Mapping[str, Any], ...]
+
+    @property
+    def leases(self) -> bool:
+        """Whether calls in flight are counted, so that somebody has to say when they are back."""
+        return any(limit["counts"] == "in_flight" for limit in self.limits)
+
+    def place_of(self, quota: Quota) -> int:
+        """Which limit (its place) a quota of the partner is about: the one with its window, and if there are several
+        with its figure too, else the narrowest scope; without any, the organization as a whole.
+        """
+        like = [at for at, limit in enumerate(self.limits) if limit.get("per_seconds") == quota.window_seconds]
+        if not quota.window_seconds or not like:
+            return min(range(len(self.limits)), key=lambda at: self.limits[at]["scope"] != "organization")
+        return min(
+            like,
+            key=lambda at: (self.limits[at]["requests"] != quota.requests, _NARROWEST.index(self.limits[at]["scope"])),
+        )
+
+    def same_window(self, quota: Quota) -> bool:
+        """Whether some limit has the quota's window, so that their figures can be compared."""
+        return (
+            bool(quota.window_seconds) and self.limits[self.place_of(quota)].get("per_seconds") == quota.window_seconds
+        )
+
+
+@lru_cache(maxsize=4096)
+def binding_of(limits: Limits, organization: str, office: str | None, endpoint: str | None) -> Binding:
+    """``Limits.binding``, made once."""
+    bound = limits.binding(organization, office=office, endpoint=endpoint)
+    return Binding(json.dumps(bound, ensure_ascii=False), tuple(bound))
 
 
 def limits_of(partner: Partner) -> Limits:
     """The limits of a partner file."""
     return Limits(
-        limits=tuple(Limit(**limit.model_dump()) for limit in partner.limits),
+        limits=tuple(Limit(**limit.model_dump(exclude_none=True)) for limit in partner.limits),
         jitter_seconds=partner.jitter_seconds,
         grant_ttl_seconds=partner.grant_ttl_seconds,
+        circuit=_circuit_of(partner),
+        call_seconds=partner.timeouts.connect_seconds + partner.timeouts.read_seconds + _LEASE_MARGIN_SECONDS,
     )
+
+
+def _circuit_of(partner: Partner) -> CircuitRule:
+    times = partner.timeouts
+    longest_call_seconds = partner.grant_ttl_seconds + times.connect_seconds + times.read_seconds
+    return CircuitRule(**partner.circuit.model_dump(), probe_seconds=longest_call_seconds)
 
 
 def seconds_for(limits: Limits, calls: int, *, start_at: datetime, endpoint: str | None = None) -> float:
     """How many seconds pass from ``start_at`` until the last of ``calls`` may leave, one organization alone, no call
-    granted before. 0.0 when they fit at once.
+    granted before. 0.0 when they fit at once. Under a limit of calls in flight each takes ``USUAL_CALL_SECONDS``.
     """
     counters = [_counter(limit, limits.jitter_seconds) for limit in limits.limits if limit.endpoint in {None, endpoint}]
     at = start_at.astimezone(UTC)
@@ -158,6 +228,15 @@ class _SlidingWindow(_Counter):
 
 
 @dataclass
+class _InFlight(_SlidingWindow):
+    """A place is free again when its call is back."""
+
+    def __post_init__(self) -> None:
+        self.per = timedelta(seconds=USUAL_CALL_SECONDS)
+        self.jitter = timedelta()
+
+
+@dataclass
 class _FixedWindow(_Counter):
     starts_at: datetime = _LONG_AGO
     used: int = 0
@@ -214,6 +293,7 @@ _COUNTERS: Mapping[str, Callable[[Limit, timedelta], _Counter]] = {
     "fixed_window": _FixedWindow,
     "token_bucket": _Bucket,
     "spaced": _Bucket,
+    "in_flight": _InFlight,
 }
 
 

@@ -7,6 +7,7 @@ that somebody brings the partner file into line.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def _most_calls(limit: Limit, window_seconds: float) -> int:
     """How many calls a limit of the file lets through in a window of this length."""
     if limit.per_seconds == window_seconds:
         return limit.requests
+    if limit.per_seconds is None:
+        return sys.maxsize  # calls at once: nothing about a window
     windows = window_seconds / limit.per_seconds
     if limit.counts == "token_bucket":
         return (limit.burst or limit.requests) + math.floor(limit.requests * windows)

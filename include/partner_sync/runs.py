@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.catalogue import Language, entry
 from partner_sync.database import Connection, translated_errors
+from partner_sync.errors import OrganizationHeldError, PartnerHeldError
 from partner_sync.incidents import (
     Cause,
     Incident,
@@ -25,6 +26,8 @@ from partner_sync.words import count_name, step_name
 Word = Literal["ok", "failed", "skipped", "held", "waiting"]
 #: What a person has to look at. A held slice is no success: its data were not merged (design, rule 13).
 _STOPS: frozenset[Word] = frozenset({"failed", "held"})
+#: No failure, but whoever waits for it must read why nothing went: a person of us holds the calls.
+_TOLD_AS_WELL = frozenset({PartnerHeldError.code, OrganizationHeldError.code})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +196,13 @@ def _note(
         for step, sums in _sums(outcomes).items()
         if sums
     ]
-    lines += [_cause_line(outcome, language) for outcome in outcomes if outcome.outcome in {*_STOPS, "waiting"}]
+    lines += [_cause_line(outcome, language) for outcome in outcomes if _is_told(outcome)]
     lines += [notice_line(notice, language) for notice in notices]
     return "\n".join(lines)
+
+
+def _is_told(outcome: Outcome) -> bool:
+    return outcome.outcome in {*_STOPS, "waiting"} or outcome.code in _TOLD_AS_WELL
 
 
 def _summary(organizations: Mapping[str, Word], language: Language) -> str:

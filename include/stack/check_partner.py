@@ -48,7 +48,8 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 
 
 def _limit(limit: dict[str, Any]) -> str:
-    return f"{limit['requests']} calls in {limit['per_seconds']:g} s for each {limit['scope']} ({limit['counts']})"
+    span = f"in {limit['per_seconds']:g} s" if "per_seconds" in limit else "at once"
+    return f"{limit['requests']} calls {span} for each {limit['scope']} ({limit['counts']})"
 
 
 def _policy(policy: dict[str, Any]) -> str:

@@ -143,6 +143,38 @@ def push_params() -> dict[str, Param]:
     }
 
 
+def hold_params() -> dict[str, Param]:
+    """The form of ``hold_partner``."""
+    return {
+        "partner": Param(
+            "", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。"
+        ),
+        "organization": Param(
+            None,
+            type=["null", "string"],
+            maxLength=63,
+            title="Organization / 法人",
+            description="Its code; empty: the whole partner. / 法人コード。空欄は連携先全体。",
+        ),
+        "action": Param(
+            "hold",
+            type="string",
+            enum=["hold", "resume"],
+            values_display={"hold": "hold / 一時停止", "resume": "resume / 再開"},
+            title="Action / 操作",
+        ),
+        "reason": Param(
+            "",
+            type="string",
+            minLength=1,
+            maxLength=500,
+            title="Reason / 理由",
+            description="For the others of the team; nothing about a patient. "
+            "/ チームの他の人が読みます。利用者の情報は書かないでください。",
+        ),
+    }
+
+
 def organizations_param(**options: Any) -> Param:
     return Param(
         [],

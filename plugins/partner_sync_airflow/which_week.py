@@ -1,8 +1,8 @@
 """Which week a run of ``<partner>__schedule_push`` means. The right one, or a clear refusal; never a guess.
 
 A run that a person (or another DAG) starts says its week in the form: Airflow fills in 'now' or nothing for its dates,
-and either would be the wrong week without a word. A scheduled run means the week after the moment that it stands for,
-a backfill run the week after its logical date; both name the same week for the same moment.
+and either would be the wrong week without a word. A scheduled run means the week after the moment that it stands for;
+a backfill is over a range of weeks, and each of its runs means the week that its date lies in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow.sdk.definitions.context import Context
 from partner_sync.errors import InvalidWeekError
 from partner_sync.weeks import Week
 
-_FOR_THE_COMING_WEEK = frozenset({"scheduled", "backfill"})
+_BY_ITSELF = frozenset({"scheduled", "backfill"})
 
 
 class WeekNotGivenError(InvalidWeekError):
@@ -42,7 +42,7 @@ class RunDates(Protocol):
 
 def starts_by_itself(run: RunDates) -> bool:
     """Whether a schedule or a backfill started the run, and not somebody with a form."""
-    return _run_type(run) in _FOR_THE_COMING_WEEK
+    return _run_type(run) in _BY_ITSELF
 
 
 def week_of_run(run: RunDates, *, given: str | None) -> Week:
@@ -50,7 +50,8 @@ def week_of_run(run: RunDates, *, given: str | None) -> Week:
     if starts_by_itself(run):
         if given is not None:
             raise WeekGivenTwiceError(run_type=_run_type(run), value=given)
-        return Week.of(run.logical_date or run.run_after).next()
+        week = Week.of(run.logical_date or run.run_after)
+        return week if _run_type(run) == "backfill" else week.next()
     if given is None:
         raise WeekNotGivenError()
     return Week.parse(given)

@@ -266,27 +266,30 @@ create function sync.recheck_blocked(p_partner text, p_organization text, p_need
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     wanted text[] := array(select distinct n from unnest(p_needs) n order by n);
-    told text[] := (select k.needs from sync.key_change k where (k.partner, k.organization) = (p_partner, p_organization));
     freed integer;
 begin
-    if told is distinct from wanted then
+    if wanted is distinct from (
+        select k.needs from sync.key_change k where (k.partner, k.organization) = (p_partner, p_organization)) then
         insert into sync.key_change as k (partner, organization, needs) values (p_partner, p_organization, wanted)
         on conflict (partner, organization) do update set needs = excluded.needs, changes = k.changes + 1;
+        update sync.todo t set blocked_at_change = -1
+        where t.ctid = any (array(
+            select d.ctid from sync.todo d
+            where d.partner = p_partner and d.organization = p_organization and d.action = 'put'
+              and d.blocked_at_change is null
+            for no key update skip locked));
     end if;
     with looked_at as materialized (
-        select t.visit_id, t.week, t.blocked_at_change as before,
-            case when sync.lacks_key(p_partner, p_organization, k.needs, h) then k.changes end as after
+        select t.visit_id, t.week, case when sync.lacks_key(p_partner, p_organization, k.needs, h) then k.changes end as after
         from sync.key_change k
-        join sync.todo t on t.partner = k.partner and t.organization = k.organization and t.action = 'put'
-            and (t.blocked_at_change < k.changes or t.blocked_at_change is null and told is distinct from wanted)
-        join sync.visit_head h on h.visit_id = t.visit_id
+        join sync.todo t on t.partner = k.partner and t.organization = k.organization and t.blocked_at_change < k.changes
+        cross join lateral (select * from sync.visit_head v where v.visit_id = t.visit_id limit 1) h
         where (k.partner, k.organization) = (p_partner, p_organization)
         for no key update of t skip locked
     ), written as (
         update sync.todo t set blocked_at_change = l.after
         from looked_at l
         where (t.visit_id, t.partner, t.week, t.action) = (l.visit_id, p_partner, l.week, 'put')
-          and t.blocked_at_change is distinct from l.after
         returning t.blocked_at_change
     )
     select count(*) filter (where w.blocked_at_change is null) into freed from written w;
@@ -382,6 +385,6 @@ create trigger append_only before update or delete or truncate on sync.requeue
     for each statement execute function schedule.refuse('requeues are appended');
 
 grant select, insert on sync.push_request to sync_release;
-grant select on sync.release, sync.todo, sync.pending, sync.held to sync_release, sync_push, sync_run;
+grant select on sync.release, sync.todo, sync.key_change, sync.item, sync.pending, sync.held, sync.requeue to sync_release, sync_push, sync_run;
 grant select on sync.visit_head, sync.change_history to sync_release, sync_push, sync_run;
 grant select on sync.push_request, sync.push_attempt, sync.push_result to sync_release, sync_push, sync_run;

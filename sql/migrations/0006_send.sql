@@ -66,7 +66,9 @@ create function sync.claimable(partner text, organization text, needs text[], on
     select t.*
     from sync.todo t
     cross join lateral sync.may_leave(t.partner, t.organization, t.visit_id, t.week, t.office_id, t.action, t.version, $3)
-    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null and t.due_at <= clock_timestamp()
+    where t.partner = $1 and t.organization = $2 and t.blocked_at_change is null
+      -- A value of its own, or the index could not be entered by it.
+      and t.due_at <= (select clock_timestamp())
       and ($4 is null or exists (
           select from sync.todo here
           where here.partner = t.partner and here.visit_id = t.visit_id and here.week = $4))
@@ -345,11 +347,11 @@ begin
     if again is null then
         return;
     end if;
-    -- What was read back and not found goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
+    -- What was read back and not found, and what was refused with others, goes again at once; what failed for a passing reason waits 5 s, 10 s ... 10 min.
     update sync.todo t
-    set due_at = greatest(i.retry_at, clock_timestamp() + case when i.counted then interval '0'
+    set due_at = greatest(i.retry_at, clock_timestamp() + case when i.counted or i.code = 'batch_refused' then interval '0'
         else make_interval(secs => least(600, 5 * 2 ^ least(passed.before, 8))) end)
-    from jsonb_to_recordset(p_items) i (attempt bigint, counted boolean, retry_at timestamptz)
+    from jsonb_to_recordset(p_items) i (attempt bigint, counted boolean, code text, retry_at timestamptz)
     join sync.push_attempt a on a.id = i.attempt and a.id = any (again)
     cross join lateral (
         select count(*) - 1 as before from sync.push_result r

@@ -1,7 +1,8 @@
 -- The ledger of calls granted against each partner's limits (design, 5: rules 7, 8 and 10; design, 6), and what each limit
--- lets through. Nobody writes these tables directly: sync.acquire grants, sync.finish_grant and sync.pause narrow (0008).
+-- lets through. Nobody writes these tables directly: sync.acquire grants (0008), what the partner says narrows (0008).
 
--- What a limit counts together: vendor '', an organization, an office, an endpoint. Its row lock is the turnstile.
+-- What a limit counts together: vendor '', an organization, an office, an endpoint. Its row lock is the turnstile: whatever
+-- stands on the bucket, in its ledger or its limits is written under it.
 create table sync.rate_bucket (
     id bigint generated always as identity primary key,
     partner sync.code not null,
@@ -9,30 +10,101 @@ create table sync.rate_bucket (
     owner text not null,
     -- The greatest time granted at: a clock that is set back must not open a window twice.
     last_at timestamptz not null default '-infinity',
+    -- All calls ever granted, and those of them that stand in the ledger; the others are open.
+    granted bigint not null default 0,
+    logged bigint not null default 0,
+    -- When the last row of the ledger left.
+    logged_at timestamptz not null default '-infinity',
+    -- No open grant expires before.
+    first_expiry_at timestamptz not null default 'infinity',
+    -- Some limit on it is smaller than the file says, for now; some limit on it counts calls in flight.
+    narrowed boolean not null default false,
+    leased boolean not null default false,
     unique (partner, scope, owner)
-);
+) with (fillfactor = 50);
 
--- The log of grants. Its rows serve every limit on the bucket, so that a changed partner file starts with what was sent.
+-- The calls that have left, by the time the last of a grant left: windows count from here, because the partner counts
+-- arrivals, not grants. total is the running sum, so that the calls of any window are a difference of two rows, however
+-- many lie between. It serves every limit on the bucket: a changed partner file starts with what was sent.
 create table sync.rate_ledger (
     -- No foreign key: it would be a lookup and a row lock more on the hottest path, and buckets are never deleted.
     bucket_id bigint not null,
-    grant_id bigint not null,
-    organization text not null,
+    left_at timestamptz not null,
+    total bigint not null,
     calls integer not null check (calls > 0),
-    granted_at timestamptz not null,
-    -- When the last of its calls can leave: windows count from here, because the partner counts arrivals, not grants.
-    leaves_by_at timestamptz not null check (leaves_by_at >= granted_at),
-    primary key (bucket_id, leaves_by_at, grant_id) include (calls)
+    primary key (bucket_id, left_at, total)
 );
+
+-- Grants whose calls may still leave; they move to the ledger when they are finished or expire.
+create table sync.rate_open (
+    bucket_id bigint not null,
+    grant_id bigint not null,
+    calls integer not null check (calls > 0),
+    leaves_by_at timestamptz not null,
+    primary key (bucket_id, grant_id)
+) with (fillfactor = 50);
 create sequence sync.rate_grant;
 
--- Token buckets and spacing: the time at which the bucket is full again, by all rows that left before folded_at.
-create table sync.rate_level (
+-- Calls in flight: freed when the grant is finished, or by themselves, so that a dead process holds no place for ever.
+create table sync.rate_lease (
+    bucket_id bigint not null,
+    grant_id bigint not null,
+    calls integer not null check (calls > 0),
+    expires_at timestamptz not null,
+    primary key (bucket_id, grant_id)
+);
+
+-- One limit on a bucket, and what the partner has said about it. 'told_only' lets everything through that the partner
+-- has not said to be too much.
+create table sync.rate_limit (
+    id bigint generated always as identity primary key,
     bucket_id bigint not null references sync.rate_bucket (id),
-    cost interval not null,
-    full_at timestamptz not null,
-    folded_at timestamptz not null,
-    primary key (bucket_id, cost)
+    counts text not null check (
+        counts in ('sliding_window', 'fixed_window', 'token_bucket', 'spaced', 'in_flight', 'told_only')),
+    requests integer not null,
+    per interval not null,
+    jitter interval not null,
+    zone text not null,
+    anchor time not null,
+    -- token_bucket and spaced only: what a call costs, and how far the level may be overdrawn.
+    cost interval,
+    tolerance interval,
+    -- Their level: when the bucket is full again, by the rows of the ledger up to level_total
+    -- (which left at level_at); reckoned with level_cost.
+    level_full_at timestamptz not null default '-infinity',
+    level_total bigint not null default 0,
+    level_at timestamptz not null default '-infinity',
+    level_cost interval,
+    -- A policy of the partner that is smaller than the file, while it is told.
+    told_requests integer,
+    told_until_at timestamptz,
+    -- What is left by the partner's own count, until it starts again.
+    left_calls bigint,
+    left_until_at timestamptz,
+    -- What a 429 has taught: so many calls in `per`, raised again from hold_until_at on, each time after as long a hold.
+    learned double precision,
+    learned_at timestamptz not null default '-infinity',
+    raised_at timestamptz not null default '-infinity',
+    hold interval not null default '0',
+    hold_until_at timestamptz,
+    unique nulls not distinct (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
+) with (fillfactor = 50);
+
+-- A limit as it binds one call. left_calls: by the partner's own count, until left_until_at.
+create type sync.limit_spec as (
+    id bigint, bucket_id bigint, scope text, counts text, requests integer, per interval, jitter interval, zone text, anchor time,
+    cost interval, tolerance interval, left_calls bigint, left_until_at timestamptz
+);
+
+-- The limits that bind a call, by the digest of the text that names them: parsed once, not at each call.
+create table sync.rate_binding (
+    partner sync.code not null,
+    digest uuid not null,
+    limits sync.limit_spec[] not null,
+    buckets bigint[] not null,
+    -- Those of the buckets whose calls some limit counts over time.
+    counted bigint[] not null,
+    primary key (partner, digest)
 );
 
 -- Who waits, and since when. A row expires, so that a dead process blocks nobody.
@@ -40,13 +112,21 @@ create table sync.rate_demand (
     partner sync.code not null,
     organization sync.code not null,
     call_class text not null check (call_class in ('request', 'tick', 'master')),
-    wanted integer not null check (wanted > 0),
+    -- 0: it has what it wanted, and is remembered for its turn only.
+    wanted integer not null check (wanted >= 0),
+    buckets bigint[] not null,
     since_at timestamptz not null,
+    -- The turn: calls given while others waited, counted from where the others stood when it came.
+    turn bigint not null,
+    served_at timestamptz not null default '-infinity',
     -- When its own organization's limits let it go: before that, room kept for it on shared limits would be wasted.
     ready_at timestamptz not null,
+    -- When it was told to come again, and why.
+    returns_at timestamptz not null,
+    reason text not null,
     expires_at timestamptz not null,
     primary key (partner, organization, call_class)
-);
+) with (fillfactor = 50);
 
 create table sync.rate_pause (
     partner sync.code not null,
@@ -57,12 +137,6 @@ create table sync.rate_pause (
     -- The partner named no scope: whether it meant the organization or the vendor is a guess.
     guessed boolean not null,
     primary key (partner, scope, owner)
-);
-
--- One limit as it binds one call. cost and tolerance: token_bucket and spaced only.
-create type sync.limit_spec as (
-    bucket_id bigint, scope text, requests integer, counts text, per interval, jitter interval, zone text, anchor time,
-    cost interval, tolerance interval
 );
 
 -- The clock of the limiter, a function of its own so that tests can replace it.
@@ -77,54 +151,138 @@ create function sync.seconds(amount double precision) returns interval
 create function sync.limit_spec_of(l jsonb, bucket bigint, jitter interval) returns sync.limit_spec
     language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
-    spec sync.limit_spec;
+    made sync.limit_spec;
     burst integer := case l ->> 'counts' when 'spaced' then 1 else coalesce((l ->> 'burst')::integer, (l ->> 'requests')::integer) end;
 begin
-    spec.bucket_id := bucket;
-    spec.scope := l ->> 'scope';
-    spec.requests := (l ->> 'requests')::integer;
-    spec.counts := l ->> 'counts';
-    spec.per := sync.seconds((l ->> 'per_seconds')::double precision);
-    spec.jitter := jitter;
-    spec.zone := coalesce(l ->> 'zone', 'UTC');
-    spec.anchor := coalesce((l ->> 'anchor')::time, '00:00');
-    spec.cost := sync.seconds(ceil((l ->> 'per_seconds')::numeric * 1000000 / spec.requests)::double precision / 1000000);
-    spec.tolerance := burst * spec.cost - jitter;
-    if spec.tolerance < spec.cost then
-        spec.cost := spec.cost + jitter;
-        spec.tolerance := spec.cost;
+    made.bucket_id := bucket;
+    made.scope := l ->> 'scope';
+    made.counts := l ->> 'counts';
+    made.requests := coalesce((l ->> 'requests')::integer, 2147483647);
+    made.per := sync.seconds(coalesce((l ->> 'per_seconds')::double precision, 0));
+    made.jitter := jitter;
+    made.zone := coalesce(l ->> 'zone', 'UTC');
+    made.anchor := coalesce((l ->> 'anchor')::time, '00:00');
+    if made.counts in ('token_bucket', 'spaced') then
+        made.cost := sync.seconds(
+            ceil((l ->> 'per_seconds')::numeric * 1000000 / made.requests)::double precision / 1000000);
+        made.tolerance := burst * made.cost - jitter;
+        if made.tolerance < made.cost then
+            made.cost := made.cost + jitter;
+            made.tolerance := made.cost;
+        end if;
     end if;
-    return spec;
+    return made;
 end $$;
 
--- The buckets of these limits, made where missing and locked. Made before the first lock and locked by id, each time:
--- two callers can never wait for each other.
-create function sync.lock_limits(p_partner text, p_limits jsonb, p_jitter interval) returns sync.limit_spec[]
+-- Finds or makes the buckets and limits that bind a call, and remembers them under the digest of their text. p_limits:
+-- [{"scope", "owner", "requests", "per_seconds", "counts", "zone", "anchor", "burst"}].
+create function sync.bind_limits(p_partner text, p_digest uuid, p_limits jsonb, p_jitter interval) returns sync.rate_binding
     language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    specs sync.limit_spec[];
+    made sync.limit_spec;
+    binding sync.rate_binding := (p_partner, p_digest, '{}', '{}', '{}');
+    l jsonb;
 begin
-    if exists (
-        select from jsonb_array_elements(p_limits) l
-        where not exists (
-            select from sync.rate_bucket b
-            where b.partner = p_partner and b.scope = l ->> 'scope' and b.owner = l ->> 'owner')) then
-        insert into sync.rate_bucket (partner, scope, owner)
-        select distinct p_partner, l ->> 'scope', l ->> 'owner' from jsonb_array_elements(p_limits) l order by 2, 3
+    -- One at a time, before any bucket is locked: two callers that meet new limits can never wait for each other.
+    perform pg_advisory_xact_lock(hashtextextended('sync.bind_limits/' || p_partner, 0));
+    for l in select jsonb_array_elements(p_limits) loop
+        insert into sync.rate_bucket (partner, scope, owner) values (p_partner, l ->> 'scope', l ->> 'owner')
         on conflict do nothing;
+        made := sync.limit_spec_of(l, (select id from sync.rate_bucket
+            where partner = p_partner and scope = l ->> 'scope' and owner = l ->> 'owner'), p_jitter);
+        insert into sync.rate_limit (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
+        select made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor, made.cost, made.tolerance
+        on conflict do nothing;
+        select e.id into made.id from sync.rate_limit e
+        where (e.bucket_id, e.counts, e.requests, e.per, e.jitter, e.zone, e.anchor)
+                = (made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor)
+            and e.cost is not distinct from made.cost and e.tolerance is not distinct from made.tolerance;
+        binding.limits := binding.limits || made;
+    end loop;
+    select coalesce(array_agg(distinct bucket_id), '{}'),
+        coalesce(array_agg(distinct bucket_id) filter (where counts not in ('in_flight', 'told_only')), '{}')
+    into binding.buckets, binding.counted from unnest(binding.limits);
+    update sync.rate_bucket b set leased = true
+    from unnest(binding.limits) w where b.id = w.bucket_id and w.counts = 'in_flight' and not b.leased;
+    insert into sync.rate_binding select (binding).* on conflict do nothing;
+    return binding;
+end $$;
+
+create function sync.binding_of(p_partner text, p_limits text, p_jitter_seconds double precision) returns sync.rate_binding
+    language plpgsql volatile as $$
+declare
+    digest_here uuid := md5(p_jitter_seconds || p_limits);
+    binding sync.rate_binding;
+begin
+    select * into binding from sync.rate_binding where partner = p_partner and digest = digest_here;
+    if found then
+        return binding;
     end if;
-    select array_agg(sync.limit_spec_of(locked.l, locked.id, p_jitter)) into specs
-    from (
-        select l, b.id from jsonb_array_elements(p_limits) l
-        join sync.rate_bucket b on b.partner = p_partner and b.scope = l ->> 'scope' and b.owner = l ->> 'owner'
-        order by b.id for update of b) locked;
-    return coalesce(specs, '{}');
+    return sync.bind_limits(p_partner, digest_here, p_limits::jsonb, sync.seconds(p_jitter_seconds));
+end $$;
+
+-- How many calls had left by a time (strictly: before it), of all that ever left.
+create function sync.logged_by(bucket bigint, at timestamptz) returns bigint
+    language plpgsql stable as $$
+begin
+    return coalesce((
+        select total from sync.rate_ledger where bucket_id = $1 and left_at <= $2 order by left_at desc, total desc limit 1), 0);
+end $$;
+
+create function sync.logged_before(bucket bigint, at timestamptz) returns bigint
+    language plpgsql stable as $$
+begin
+    return coalesce((
+        select total from sync.rate_ledger where bucket_id = $1 and left_at < $2 order by left_at desc, total desc limit 1), 0);
+end $$;
+
+-- Moves grants that have expired to the ledger, before anything else is written: it is in the order of time.
+create function sync.close_expired(p_buckets bigint[], now_at timestamptz) returns void
+    language plpgsql volatile as $$
+begin
+    with gone as (
+        delete from sync.rate_open where bucket_id = any (p_buckets) and leaves_by_at <= now_at
+        returning bucket_id, grant_id, calls, leaves_by_at
+    ), moved as (
+        insert into sync.rate_ledger
+        select g.bucket_id, greatest(g.leaves_by_at, b.logged_at),
+            b.logged + sum(g.calls) over (partition by g.bucket_id order by g.leaves_by_at, g.grant_id), g.calls
+        from gone g join sync.rate_bucket b on b.id = g.bucket_id
+        returning bucket_id, calls, left_at
+    )
+    update sync.rate_bucket b
+    set last_at = now_at, logged = logged + (select coalesce(sum(m.calls), 0) from moved m where m.bucket_id = b.id),
+        logged_at = coalesce((select max(m.left_at) from moved m where m.bucket_id = b.id), logged_at),
+        first_expiry_at = coalesce(
+            (select min(o.leaves_by_at) from sync.rate_open o where o.bucket_id = b.id and o.leaves_by_at > now_at), 'infinity')
+    where b.id = any (p_buckets);
+end $$;
+
+-- The limit as it is now: what the partner says, or has taught us, only shrinks it (rule 8).
+create function sync.narrowed(l sync.limit_spec, now_at timestamptz) returns sync.limit_spec
+    language plpgsql stable as $$
+declare
+    told sync.rate_limit;
+    most double precision;
+begin
+    select * into told from sync.rate_limit where id = l.id;
+    most := least(l.requests, told.learned, case when told.told_until_at > now_at then told.told_requests end);
+    if told.left_until_at > now_at then
+        l.left_calls := told.left_calls;
+        l.left_until_at := told.left_until_at;
+    end if;
+    if most < l.requests then
+        l.cost := l.cost * (l.requests / most);
+        l.tolerance := l.tolerance * (l.requests / most);
+        l.requests := greatest(1, floor(most));
+    end if;
+    return l;
 end $$;
 
 -- The fixed window that a moment lies in. Windows of up to a day begin anew at the anchor of each day of the zone;
 -- longer ones are counted from the anchor of Monday 1970-01-05.
 create function sync.fixed_window(l sync.limit_spec, at timestamptz, out starts_at timestamptz, out ends_at timestamptz)
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+    language plpgsql stable as $$
 declare
     day date := ((at at time zone l.zone) - l.anchor)::date;
     origin timestamptz := ((case when l.per > interval '24 hours' then date '1970-01-05' else day end) + l.anchor) at time zone l.zone;
@@ -136,119 +294,156 @@ begin
     end if;
 end $$;
 
-create function sync.calls_after(bucket bigint, after_at timestamptz) returns bigint
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    return (select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at > $2);
-end $$;
-
-create function sync.calls_from(bucket bigint, from_at timestamptz) returns bigint
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    return (select coalesce(sum(calls), 0) from sync.rate_ledger where bucket_id = $1 and leaves_by_at >= $2);
-end $$;
-
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
--- Rows that have left are folded into the level; open ones are added anew each time, as they may still be narrowed.
+-- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
+-- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
 create function sync.level_full_at(l sync.limit_spec, now_at timestamptz) returns timestamptz
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+    language plpgsql volatile as $$
 declare
-    level sync.rate_level;
-    open_full_at timestamptz;
-    entry record;
+    level record;
+    sum_now bigint := (select logged from sync.rate_bucket where id = l.bucket_id);
+    opened bigint;
+    latest timestamptz;
 begin
-    select * into level from sync.rate_level v where v.bucket_id = l.bucket_id and v.cost = l.cost;
-    level := (l.bucket_id, l.cost, coalesce(level.full_at, '-infinity'), coalesce(level.folded_at, '-infinity'));
-    open_full_at := level.full_at;
-    for entry in
-        select e.leaves_by_at, e.calls from sync.rate_ledger e
-        where e.bucket_id = l.bucket_id and e.leaves_by_at >= level.folded_at order by e.leaves_by_at
-    loop
-        open_full_at := greatest(open_full_at, entry.leaves_by_at) + entry.calls * l.cost;
-        if entry.leaves_by_at < now_at then
-            level.full_at := open_full_at;
-        end if;
-    end loop;
-    insert into sync.rate_level values (l.bucket_id, l.cost, level.full_at, now_at)
-    on conflict (bucket_id, cost) do update set full_at = excluded.full_at, folded_at = excluded.folded_at;
-    return open_full_at;
+    select level_full_at as full_at, level_total as total, level_at as at, level_cost as cost into level
+    from sync.rate_limit where id = l.id;
+    if level.cost <> l.cost and level.full_at > now_at then
+        level.full_at := now_at + (extract(epoch from l.cost) / extract(epoch from level.cost))::double precision
+            * (level.full_at - now_at);
+    end if;
+    if sum_now > level.total or level.cost is distinct from l.cost then
+        select max(e.left_at + (sum_now - e.total + e.calls) * l.cost) into latest
+        from sync.rate_ledger e
+        where e.bucket_id = l.bucket_id and e.left_at >= level.at and e.total > level.total;
+        level.full_at := greatest(level.full_at + (sum_now - level.total) * l.cost, latest);
+        update sync.rate_limit
+        set level_full_at = level.full_at, level_total = sum_now, level_cost = l.cost,
+            level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
+        where id = l.id;
+    end if;
+    select sum(o.calls), max(o.leaves_by_at + o.from_here * l.cost) into opened, latest
+    from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
+          from sync.rate_open where bucket_id = l.bucket_id) o;
+    return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);
 end $$;
 
--- How many calls one limit lets through at now_at.
-create function sync.limit_room(l sync.limit_spec, now_at timestamptz) returns bigint
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- How many calls one (narrowed) limit lets through at now_at; granted: all calls ever granted on its bucket.
+create function sync.limit_room(l sync.limit_spec, granted bigint, now_at timestamptz) returns bigint
+    language plpgsql volatile as $$
 declare
     bounds record;
-    wait interval;
+    room bigint;
 begin
     if l.counts = 'sliding_window' then
-        return l.requests - sync.calls_after(l.bucket_id, now_at - l.per - l.jitter);
+        -- Not logged_by: this is the hottest path.
+        select e.total into room from sync.rate_ledger e
+        where e.bucket_id = l.bucket_id and e.left_at <= now_at - l.per - l.jitter
+        order by e.left_at desc, e.total desc limit 1;
+        room := l.requests - granted + coalesce(room, 0);
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, now_at);
-        if now_at < bounds.starts_at + l.jitter or now_at >= bounds.ends_at - l.jitter then
-            return 0;
-        end if;
-        return l.requests - sync.calls_from(l.bucket_id, bounds.starts_at);
+        room := case when now_at < bounds.starts_at + l.jitter or now_at >= bounds.ends_at - l.jitter then 0
+            else l.requests - granted + sync.logged_before(l.bucket_id, bounds.starts_at) end;
+    elsif l.counts = 'in_flight' then
+        room := l.requests - (
+            select coalesce(sum(e.calls), 0) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at);
+    elsif l.counts = 'told_only' then
+        room := l.requests;
+    else
+        room := floor(extract(epoch from l.tolerance - greatest(sync.level_full_at(l, now_at) - now_at, interval '0'))
+            / extract(epoch from l.cost));
     end if;
-    wait := greatest(sync.level_full_at(l, now_at) - now_at, interval '0');
-    return floor(extract(epoch from l.tolerance - wait) / extract(epoch from l.cost));
+    return greatest(0, least(room, l.left_calls));
 end $$;
 
--- The first moment, from from_at on, at which one limit lets one call through.
-create function sync.limit_opens_at(l sync.limit_spec, from_at timestamptz, now_at timestamptz) returns timestamptz
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- The first moment at which at least so many calls have left for good: the row of the ledger, or the open grant, that
+-- brings them up to it.
+create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz) returns timestamptz
+    language plpgsql stable as $$
+declare
+    found_at timestamptz;
+begin
+    if p_total <= sync.logged_by(bucket, after_at) then
+        return null;
+    end if;
+    select left_at into found_at from sync.rate_ledger
+    where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
+    if found_at is null then
+        select o.leaves_by_at into found_at
+        from (select leaves_by_at, (select logged from sync.rate_bucket where id = bucket)
+                  + sum(calls) over (order by leaves_by_at, grant_id) as total
+              from sync.rate_open where bucket_id = bucket) o
+        where o.total >= p_total order by o.leaves_by_at limit 1;
+    end if;
+    return found_at;
+end $$;
+
+-- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
+-- when as many would have gone through one after the other.
+create function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
+    language plpgsql volatile as $$
 declare
     bounds record;
-    newest_too_many timestamptz;
+    used bigint;
+    rounds bigint := (calls - 1) / l.requests;
+    need bigint := 1 + (calls - 1) % l.requests;
+    at timestamptz := from_at;
 begin
-    if l.counts = 'sliding_window' then
-        select e.leaves_by_at into newest_too_many
-        from (select leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id) as used
-              from sync.rate_ledger where bucket_id = l.bucket_id) e
-        where e.used >= l.requests order by e.leaves_by_at desc limit 1;
-        return greatest(from_at, newest_too_many + l.per + l.jitter);
-    elsif l.counts = 'fixed_window' then
-        bounds := sync.fixed_window(l, from_at);
-        if from_at >= bounds.ends_at - l.jitter or sync.calls_from(l.bucket_id, bounds.starts_at) >= l.requests then
-            return bounds.ends_at + l.jitter;
-        end if;
-        return greatest(from_at, bounds.starts_at + l.jitter);
+    if l.left_calls < 1 then
+        at := greatest(at, l.left_until_at);
     end if;
-    return greatest(from_at, sync.level_full_at(l, now_at) + l.cost - l.tolerance);
+    if l.counts = 'sliding_window' then
+        at := greatest(at, l.per + l.jitter
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter));
+    elsif l.counts = 'fixed_window' then
+        bounds := sync.fixed_window(l, at);
+        used := case when bounds.starts_at > now_at
+            then (select coalesce(sum(o.calls), 0) from sync.rate_open o
+                  where o.bucket_id = l.bucket_id and o.leaves_by_at >= bounds.starts_at)
+            else granted - sync.logged_before(l.bucket_id, bounds.starts_at) end;
+        at := case when at >= bounds.ends_at - l.jitter or used + need > l.requests then bounds.ends_at + l.jitter
+            else greatest(at, bounds.starts_at + l.jitter) end;
+    elsif l.counts = 'in_flight' then
+        -- Nobody knows when a call comes back: soon, as a rule, and when its lease ends at the latest.
+        if sync.limit_room(l, granted, now_at) < 1 then
+            at := greatest(at, least(now_at + interval '0.5 seconds',
+                (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
+        end if;
+    elsif l.counts <> 'told_only' then
+        return greatest(at, sync.level_full_at(l, now_at) + calls * l.cost - l.tolerance);
+    end if;
+    return at + rounds * l.per;
 end $$;
 
--- The first moment at which all of them let one call through: a later limit can push the time into the closed edge of a
--- fixed window, so they are asked again until none moves it. Windows that are hardly ever open at one time give a time to
--- ask again, not an endless search.
-create function sync.limits_open_at(specs sync.limit_spec[], from_at timestamptz, now_at timestamptz) returns timestamptz
-    language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+-- The first moment at which all of them let one call through, and those that several share so many as are ahead of it
+-- besides. A later limit can push the time into the closed edge of a fixed window, so they are asked again until none
+-- moves it. Windows that are hardly ever open at one time give a time to ask again, not an endless search.
+create function sync.limits_open_at(p_limits sync.limit_spec[], ahead bigint, from_at timestamptz, now_at timestamptz,
+    p_shared boolean default true) returns timestamptz
+    language plpgsql volatile as $$
 declare
-    l sync.limit_spec;
+    entry record;
     at timestamptz := from_at;
     before timestamptz;
 begin
+    if from_at = 'infinity' then
+        return from_at;
+    end if;
     for round in 1 .. 100 loop
         before := at;
-        foreach l in array specs loop
-            at := sync.limit_opens_at(l, at, now_at);
+        for entry in
+            select sync.narrowed((l.*)::sync.limit_spec, now_at) as l, b.granted, l.scope in ('vendor', 'endpoint') as shared
+            from unnest(p_limits) l join sync.rate_bucket b on b.id = l.bucket_id
+        loop
+            if p_shared or not entry.shared then
+                at := sync.limit_opens_at(entry.l, entry.granted, 1 + case when entry.shared and round = 1 then ahead else 0 end,
+                    at, now_at);
+            end if;
         end loop;
         exit when at = before;
     end loop;
     return at;
-end $$;
-
--- What stops the calls of an organization at now_at, whatever the limits leave: nothing is granted before until_at ('infinity':
--- until somebody lets it go), by reason 'paused', 'circuit_open' or 'held'. most_calls: where it does not stop them, at most
--- so many are granted at once (null: no bound).
-create function sync.stop_of(p_partner text, p_organization text, now_at timestamptz,
-    out until_at timestamptz, out reason text, out most_calls integer)
-    language plpgsql stable set search_path = pg_catalog, pg_temp as $$
-begin
-    select coalesce(max(p.until_at), '-infinity') into until_at
-    from sync.rate_pause p
-    where p.partner = p_partner
-      and ((p.scope = 'vendor' and p.owner = '') or (p.scope = 'organization' and p.owner = p_organization));
-    reason := case when until_at > now_at then 'paused' end;
 end $$;
 
 revoke execute on all functions in schema sync from public;

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from airflow_for_tests import ROOT
+from partner_sync.circuit import Calls, CircuitRule, report_calls, stops
 from partner_sync.errors import DatabaseAwayError, UnknownOrganizationError
 from partner_sync.kinds.interface import Quota
 from partner_sync.links import Link
@@ -20,6 +21,7 @@ from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedEr
 from partner_sync_airflow.operators.base import run_key
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.delivery import LivePushOperator, ReleaseOperator
+from partner_sync_airflow.operators.hold import HoldPartnerOperator
 from partner_sync_airflow.operators.master import ExtractOperator, ResolveMasterOperator
 from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.which_week import WeekNotGivenError
@@ -151,6 +153,53 @@ def test_other_tasks_without_a_database_say_so_to_the_retry_policy(linked, put_c
     put_connection("sync_extract", conn_type="postgres", host="127.0.0.1", port=1, login="x", password="x", schema="x")
     with pytest.raises(DatabaseAwayError):
         ResolveMasterOperator(task_id="resolve", partner="honoka").execute(context("master_sync", MASTER))
+
+
+def hold(params, **changes):
+    order = {"partner": "honoka", "organization": None, "action": "hold", "reason": "maintenance"} | params
+    return HoldPartnerOperator(task_id="hold").execute(context("hold", order, **changes))
+
+
+def test_a_partner_is_held_in_the_name_of_who_started_the_run_and_resumed(linked):
+    assert hold({}) == "honoka: 一時停止しました(op)。 / held by op."
+    [stop] = stops(linked.connect("run")).found
+    assert (stop.organization, stop.state, stop.by, stop.reason) == ("", "held", "op", "maintenance")
+    assert "nothing changed" in hold({})
+    assert hold({"action": "resume"}) == "honoka: 再開しました(op)。 / resumed by op."
+    assert stops(linked.connect("run")).found == ()
+
+
+def test_the_note_of_a_hold_says_what_was_done_but_not_the_persons_own_words(linked, put_connection, receiver):
+    put_connection("partner_sync_api", conn_type="http", host=receiver.url, login="x", password="y")
+    receiver.answers["/auth/token"] = (201, {"access_token": "t"})
+    hold({"organization": " sakura-care ", "reason": "Yamada asked"})
+    note = receiver.received[-1][3]["note"]
+    assert "honoka / sakura-care" in note
+    assert "Yamada" not in note
+
+
+def test_a_hold_of_an_organization_that_is_mistyped_names_a_near_one(linked):
+    with pytest.raises(UnknownOrganizationError, match="sakura-care"):
+        hold({"organization": "sakura-kare"})
+
+
+def test_an_extract_of_what_is_held_is_skipped_and_does_not_wait(linked, practice):
+    hold({})
+    before = len(practice.received())
+    ExtractOperator(task_id="extract", partner="honoka", shard=["sakura-care"]).execute(context("master_sync", MASTER))
+    assert len(practice.received()) == before
+    said = linked.admin().execute("select outcome, code from sync.run_event").fetchall()
+    assert said == [{"outcome": "skipped", "code": "partner_held"}]
+
+
+def test_a_task_that_meets_an_open_circuit_waits_until_a_call_may_try(linked):
+    rule = CircuitRule(failures=1, open_seconds=300)
+    report_calls(linked.connect("extract"), Calls(failed=1), partner="honoka", organization="sakura-care", rule=rule)
+    operator = ExtractOperator(task_id="extract", partner="honoka", shard=["sakura-care"])
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context("master_sync", MASTER))
+    assert "sakura-care" in deferred.value.trigger.waits_for
+    assert deferred.value.trigger.moment > datetime.now(UTC) + timedelta(seconds=200)
 
 
 def conclude(linked, states, *outcomes):

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import dags, latency, limiter, master, memory
+from benchmarks import crash, dags, latency, limiter, limits_kept, master, memory
 
 RECORDS, PAGE_SIZE, DIRTY = 100_000, 500, 0.02
 
@@ -27,6 +27,9 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "dags": dags.report,
     "limiter": limiter.report,
     "latency": latency.report,
+    "limits_kept": limits_kept.report,
+    "limits_kept_airflow": limits_kept.airflow_report,
+    "crash": crash.report,
 }
 
 

@@ -34,7 +34,8 @@ insert into sync.push_request (partner, organization, office_ids, week, mode, re
 select 'honoka', 'sakura', array_agg(id), '2026-11-23', 'changes', 'planner', 'run' from canonical.office;
 """
 _INSERT = """
-insert into schedule.visit (visit_id, revision, organization, office_id, patient_id, practitioner_id, start_at, end_at, note)
+insert into schedule.visit (visit_id, revision, organization, office_id, patient_id, practitioner_id, start_at, end_at,
+    note)
 select format('v-%%s', n), 1, 'sakura', 1 + n %% 5, 1 + n %% 500, 1 + n %% 50, %(day)s::date + interval '10 hours',
     %(day)s::date + interval '11 hours', 'written by the product'
 from generate_series(1, %(rows)s) n
@@ -62,7 +63,7 @@ class Figure:
 
 
 def measure(servers: Servers, *, rows: int = ROWS) -> Iterator[Figure]:
-    """Insert, update and delete of many visits, of a week that is not released and of one that is; then single updates."""
+    """Many visits and one at a time, of a week that is not released and of one that is."""
     with psycopg.connect(servers.admin_url, autocommit=True) as admin, connect(servers.url("product")) as product:
         for command in (_PEOPLE + _RELEASED).split(";"):
             admin.execute(command.encode())

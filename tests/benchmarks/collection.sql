@@ -46,8 +46,8 @@ insert into schedule.visit (visit_id, revision, organization, office_id, patient
 select visit_id, 2, format('org-%s', o), 10 * o + 1 + nth % 2, 1000000 + 1000 * o + 1 + nth % 100,
     9000000 + 1000 * o + 1 + nth % 10, week + interval '10 hours', week + interval '11 hours'
 from public.planned;
-insert into sync.visit_head (visit_id, version, organization, office_id, week, cancelled)
-select p.visit_id, 2, v.organization, v.office_id, p.week, false
+insert into sync.visit_head (visit_id, version, organization, office_id, patient_id, practitioner_id, week, cancelled)
+select p.visit_id, 2, v.organization, v.office_id, v.patient_id, v.practitioner_id, p.week, false
 from public.planned p join schedule.visit v using (visit_id);
 insert into sync.change_history (visit_id, version, revision, organization, office_id, week, cancelled, visit)
 select v.visit_id, version, version, v.organization, v.office_id, p.week, false, to_jsonb(v)

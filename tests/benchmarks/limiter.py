@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.server import database
 from partner_sync.database import connect
-from partner_sync.limiter import acquire, finish_grant
+from partner_sync.limiter import PrepaidGate, acquire, renew
 from partner_sync.limits import Limit, Limits
 
 SECONDS = 4.0
@@ -21,15 +21,14 @@ LIMITS = Limits(
 
 def client(url: str, organization: str, count: int) -> int:
     """Take grants for a while; returns how many calls were granted."""
-    granted = 0
     with connect(url) as conn:
+        facts = {"partner": "bench", "organization": organization, "limits": LIMITS, "call_class": "request"}
+        grant = acquire(conn, **facts, count=count)  # type: ignore[arg-type]  # a dict of any facts
+        granted = 0
         ends_at = time.monotonic() + SECONDS
         while time.monotonic() < ends_at:
-            facts = {"partner": "bench", "organization": organization, "limits": LIMITS, "call_class": "request"}
-            grant = acquire(conn, **facts, count=count)  # type: ignore[arg-type]
+            grant = renew(conn, PrepaidGate(grant), count=count, endpoint=None)
             granted += grant.count
-            if count > 1:
-                finish_grant(conn, grant)
     return granted
 
 

@@ -18,6 +18,10 @@ CALLING = {"extract", "push", "compare", "compare_again"}
 COMMITTED = load_partners(ROOT / "include" / "partners").partners
 
 
+def _watchers(dag):
+    return getattr(dag.timetable.asset_condition, "watchers", [])
+
+
 def _cron_of(dag):
     """The schedule by the clock, also of a DAG that starts on work as well."""
     return getattr(dag.timetable, "timetable", dag.timetable)
@@ -61,7 +65,7 @@ def test_every_dag_is_tagged_with_its_partner_and_its_kind_of_work(committed, re
 def test_every_dag_runs_at_tokyo_time_without_catching_up(committed, read_dags):
     for dag in read_dags().values():
         assert dag.catchup is False
-        assert _cron_of(dag).can_be_scheduled is False or str(_cron_of(dag).timezone) == "Asia/Tokyo"
+        assert _cron_of(dag).serialize().get("timezone", "Asia/Tokyo") == "Asia/Tokyo"
 
 
 def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
@@ -135,7 +139,7 @@ def test_a_lost_answer_is_answered_without_any_default():
 def test_a_live_push_is_one_task_each_minute_that_never_overlaps_and_is_never_tried_again(committed, read_dags):
     for dag in read_dags("live_push").values():
         [task] = dag.tasks
-        assert (_cron_of(dag).expression, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
+        assert (_cron_of(dag).summary, dag.max_active_runs, task.retries) == ("* * * * *", 1, 0)
 
 
 def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_is_work(partners, read_dags):
@@ -144,8 +148,8 @@ def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_
         text = file.read_text(encoding="utf-8").replace("watch: true", f"watch: {watch}")
         (partners / f"{slug}.yaml").write_text(text, encoding="utf-8")
     dags = read_dags("live_push")
-    assert dags["calm__live_push"].timetable.asset_condition is None
-    [watcher] = dags["eager__live_push"].timetable.asset_condition.watchers
+    assert _watchers(dags["calm__live_push"]) == []
+    [watcher] = _watchers(dags["eager__live_push"])
     assert watcher.trigger.partner == "eager"
 
 
@@ -190,6 +194,25 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def hold_dag(read_dags):
+    return read_dags("hold_partner")["hold_partner"]
+
+
+def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_dag):
+    [task] = hold_dag.tasks
+    assert (hold_dag.schedule, hold_dag.catchup, task.retries) == (None, False, 0)
+    assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
+
+
+@pytest.mark.parametrize(("name", "value"), [("partner", ""), ("reason", ""), ("action", "stop"), ("organization", 3)])
+def test_a_hold_that_is_filled_in_wrongly_is_refused_when_the_run_is_started(hold_dag, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        hold_dag.params[name] = value
 
 
 def test_airflow_does_not_run_our_package_as_plugins():

@@ -27,7 +27,8 @@ class TestLedger:
 
     def empty(self) -> None:
         self.admin.execute(
-            "truncate sync.rate_bucket, sync.rate_ledger, sync.rate_level, sync.rate_demand, sync.rate_pause cascade"
+            "truncate sync.rate_bucket, sync.rate_ledger, sync.rate_open, sync.rate_lease, sync.rate_limit,"
+            " sync.rate_binding, sync.rate_demand, sync.rate_pause"
         )
 
     def at(self, moment: datetime, conn: Connection | None = None) -> None:

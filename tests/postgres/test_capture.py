@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import timedelta
-
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from partner_sync.delivery.release import release_week
 from partner_sync.errors import NothingFinalizedError
@@ -234,86 +229,3 @@ def test_what_a_dead_pusher_had_not_sent_is_given_up_and_what_it_sent_is_unknown
     assert [tuple(row.values()) for row in rows] == [("v1", "unknown"), ("v2", "given_up")]
     taken = heir.execute("select visit_id from sync.take_unknown(%s, 'sakura', %s, 9, 90)", (PARTNER, heir_owner))
     assert [row["visit_id"] for row in taken] == ["v1"]
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("edit"), st.sampled_from(["v1", "v2"]), st.sampled_from([0, 7])),
-        st.tuples(st.just("cancel"), st.sampled_from(["v1", "v2"]), st.just(0)),
-        st.tuples(st.just("edit elsewhere"), st.sampled_from(["v1", "v2"]), st.sampled_from([0, 7])),
-        st.tuples(st.just("cancel elsewhere"), st.sampled_from(["v1", "v2"]), st.just(0)),
-        st.tuples(st.just("delete"), st.sampled_from(["v1", "v2"]), st.just(0)),
-        st.tuples(st.just("link off"), st.just(""), st.just(0)),
-        st.tuples(st.just("link on"), st.just(""), st.just(0)),
-        st.tuples(st.just("close"), st.just(""), st.just(0)),
-        st.tuples(st.just("finalized"), st.just(""), st.sampled_from([0, 7])),
-        st.tuples(st.just("reopened"), st.just(""), st.sampled_from([0, 7])),
-        st.tuples(st.just("release"), st.just(""), st.sampled_from([0, 7])),
-        st.tuples(st.just("resend"), st.just(""), st.sampled_from([0, 7])),
-        st.tuples(st.just("accept"), st.sampled_from(["v1", "v2"]), st.just(0)),
-    ),
-    max_size=14,
-)
-
-
-def plan(product: Product, what: str, visit: str, *, week: Week, revision: int) -> None:
-    """What a planner does to a visit: 'edit', 'cancel', either 'elsewhere' (in the second office), 'delete'."""
-    if what == "delete":
-        product.apply(deleted=[{"visit_id": visit, "revision": revision}])
-        return
-    status = "cancelled" if what.startswith("cancel") else "planned"
-    office = 2 if what.endswith("elsewhere") else 1
-    product.visit(visit, day=week.monday, revision=revision, status=status, note=str(revision), office_id=office)
-
-
-def play(product: Product, step: tuple[str, str, int], *, number: int) -> None:
-    """One thing that a product, a planner or a partner does."""
-    what, visit, days = step
-    week = Week(WEEK.monday + timedelta(days=days))
-    if visit and what != "accept":
-        plan(product, what, visit, week=week, revision=number)
-    elif what in ("finalized", "reopened"):
-        for office in (1, 2):
-            product.week(what, week=week, office=office)
-    elif what in ("release", "resend"):
-        with suppress(NothingFinalizedError):
-            release(product, week, mode="resend" if what == "resend" else "changes", run=f"run-{number}")
-    else:
-        play_delivery(product, what, visit)
-
-
-def play_delivery(product: Product, what: str, visit: str) -> None:
-    admin = product.database.admin()
-    if what.startswith("link"):
-        admin.execute("update sync.link set enabled = %s", [what == "link on"])
-    elif what == "close":
-        admin.execute("select sync.close_without_call(%s, 'sakura', 'run')", [PARTNER])
-    elif admin.execute(
-        "select from sync.claimable(%s, 'sakura', '{}', null) where visit_id = %s", (PARTNER, visit)
-    ).fetchall():
-        accept(product, visit)
-    admin.close()
-
-
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_the_todo_table_equals_the_view_whatever_happens(database: Database, steps: list[tuple[str, str, int]]) -> None:
-    admin = database.admin()
-    admin.execute(
-        "set session_replication_role = replica; delete from schedule.visit; delete from schedule.week_state;"
-        "delete from sync.visit_head; delete from sync.change_history; delete from sync.push_result;"
-        "delete from sync.push_attempt; delete from sync.todo; delete from sync.release; delete from sync.push_request;"
-        "set session_replication_role = origin"
-    )
-    admin.execute("update sync.link set enabled = true")
-    known = admin.execute("select from sync.organization").fetchall()
-    product = make_product(database) if not known else Product(database, database.connect("product"))
-    for number, step in enumerate(steps, start=1):
-        play(product, step, number=number)
-    differences = admin.execute(
-        "select partner, visit_id, week, action, version, generation, office_id from sync.todo"
-        " except select partner, visit_id, week, action, version, generation, office_id from sync.pending"
-        " union all (select partner, visit_id, week, action, version, generation, office_id from sync.pending"
-        " except select partner, visit_id, week, action, version, generation, office_id from sync.todo)"
-    ).fetchall()
-    assert differences == []

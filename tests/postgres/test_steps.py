@@ -105,8 +105,8 @@ def name(key, dag="master_sync"):
     return RunName(partner="honoka", run_key=key, dag=dag)
 
 
-def limited(world, requests):
-    limit = Limit(scope="organization", requests=requests, per_seconds=600)
+def limited(world, requests, per_seconds=600):
+    limit = Limit(scope="organization", requests=requests, per_seconds=per_seconds)
     return World(world.database, world.partner.model_copy(update={"limits": (limit,)}), world.practice, world.keys)
 
 
@@ -259,7 +259,14 @@ def test_a_tick_leaves_an_organization_alone_whose_key_is_known_to_be_wrong(plan
     assert calls == len(planned.practice.received("sakura-care", method="PUT"))
 
 
-def test_a_tick_never_waits_for_a_limit(planned):
+def test_a_tick_goes_on_when_the_limit_opens_in_a_moment(planned):
+    release_organizations(planned.doors, order(planned))
+    narrow = limited(planned, 2, per_seconds=1)
+    push_due(narrow.doors, narrow.partner, run=name("t1", "live_push"), patience=PATIENCE)
+    assert len(planned.practice.visits()) == 4
+
+
+def test_a_tick_leaves_to_the_next_one_what_the_limit_does_not_allow_soon(planned):
     release_organizations(planned.doors, order(planned))
     narrow = limited(planned, 1)
     started = datetime.now(UTC)

@@ -29,6 +29,8 @@ WRITERS = {
     "sync.reconciliation": None,
     "sync.reconciliation_sighting": None,
     "sync.reconciliation_item": None,
+    "sync.circuit": None,
+    "sync.hold": None,
     "canonical.patient_history": None,
 }
 LOGINS = ("extract", "validate", "merge", "onboarding", "product", "release", "push", "run", "reader")
@@ -48,7 +50,9 @@ def test_only_its_writer_may_insert(database: Database, table: str) -> None:
 
 
 @pytest.mark.parametrize("login", LOGINS)
-@pytest.mark.parametrize("table", ["sync.change_history", "sync.push_result", "schedule.visit"])
+@pytest.mark.parametrize(
+    "table", ["sync.change_history", "sync.push_result", "sync.circuit", "sync.hold", "schedule.visit"]
+)
 def test_a_second_writer_is_refused(database: Database, login: str, table: str) -> None:
     if WRITERS[table] == login:
         pytest.skip("it is the writer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -58,6 +58,11 @@ class Feeder:
     def refusal(self) -> tuple[float, LimitReachedError] | None:
         """When the first of the limits that are reached opens (monotonic), and the error that says so."""
         return self._grants.refusal
+
+    def ask_again(self, finished: Collection[tuple[str, str | None]], *, everywhere: bool) -> None:
+        """Limits that seemed to be reached may be open: calls of these grants have all come back."""
+        if self._grants.ask_again(finished, everywhere=everywhere):
+            self._passed_over.clear()
 
     def errands(self, room: int) -> list[Errand]:
         """Up to ``room`` errands, claimed and granted: they leave as soon as a thread is free."""

@@ -166,7 +166,9 @@ class Pipeline:
             self._turnstile.returned(each.errand.permit)
             self._stops.hear(each)
         self._pace.note(returned)
-        self._turnstile.finish()
+        if finished := self._turnstile.finish():
+            # A limit over several routes may be open for another than that of the grant: asked once, before the end.
+            self._feeder.ask_again(finished, everywhere=not self._out)
         self._settle(returned)
         if errors:
             raise errors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 from partner_sync.delivery.claims import Candidate, Claimed
@@ -74,6 +75,13 @@ class Grants:
         """Forget the limits whose time has come; whether there were any."""
         now = time.monotonic()
         opened = [route for route, (until, _) in self._closed.items() if until <= now]
+        for route in opened:
+            del self._closed[route]
+        return bool(opened)
+
+    def ask_again(self, finished: Collection[tuple[str, str | None]], *, everywhere: bool) -> bool:
+        """Grants on these routes were used up sooner than the refusals took for granted; whether that opens any."""
+        opened = [route for route in self._closed if everywhere or (route.endpoint, route.office or None) in finished]
         for route in opened:
             del self._closed[route]
         return bool(opened)

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, finish_grant, pause
+from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire
 from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 
@@ -23,17 +24,16 @@ class _Open:
 
     grant: Grant
     gate: PrepaidGate
+    endpoint: str
+    office: str | None
     out: int
-    applied: int = 0
 
 
 @dataclass(eq=False)
 class Permit:
-    """One granted call: to this endpoint, for this office."""
+    """One granted call."""
 
     opened: _Open = field(repr=False)
-    endpoint: str
-    office: str | None
     used: bool = False
 
 
@@ -75,6 +75,7 @@ class Turnstile:
         self._opened: list[_Open] = []
         self._here = _Here()
         self._told_to_stop = threading.Event()
+        self._tally = Tally()
 
     @property
     def told_to_stop(self) -> bool:
@@ -88,25 +89,28 @@ class Turnstile:
     def permits(self, count: int, *, endpoint: str, office: str | None = None) -> tuple[list[Permit], Grant]:
         """Up to ``count`` calls that may leave, and their grant, which says why they are fewer and when more fit."""
         grant = self._acquire(count, endpoint, office=office)
-        opened = self._open(grant)
-        return [Permit(opened, endpoint, office) for _ in range(grant.count)], grant
+        opened = self._open(grant, endpoint, office=office)
+        return [Permit(opened) for _ in range(grant.count)], grant
 
     def returned(self, permit: Permit) -> None:
         """The call of this permit came back, or will never leave."""
         with self._lock:
             permit.opened.out -= 1
 
-    def finish(self) -> None:
-        """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way."""
+    def finish(self) -> frozenset[tuple[str, str | None]]:
+        """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way:
+        they count from now, no longer from their expiry. Returns their endpoints and offices.
+        """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
-        for each in opened:
-            if each.out <= 0:
-                each.gate.close()
-            self._pause(each)
-            if each.out <= 0:
-                with self._connection_lock:
-                    finish_grant(self._conn, each.grant)
+        with self._connection_lock:
+            for each in opened:
+                if each.out <= 0:
+                    each.gate.finish(self._conn)
+                else:
+                    each.gate.apply(self._conn)
+        self._report()
+        return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
 
     @contextmanager
     def passing(self, permit: Permit) -> Iterator[None]:
@@ -131,7 +135,7 @@ class Turnstile:
         permit = here.permit
         if permit is None or self.told_to_stop:
             raise LimitReachedError(partner=self._partner, retry_at=None)
-        if permit.used or (self._by_endpoint and permit.endpoint != endpoint):
+        if permit.used or (self._by_endpoint and permit.opened.endpoint != endpoint):
             self._take_anew(endpoint, permit)
         else:
             permit.opened.gate.take(endpoint)
@@ -144,32 +148,37 @@ class Turnstile:
             self._here.gate.heed(status=status, scope=scope, retry_at=retry_at)
 
     def told(self, quotas: Sequence[Quota]) -> None:
+        if any(quota.remaining == 0 for quota in quotas):
+            self._told_to_stop.set()
         if self._here.gate is not None:
             self._here.gate.told(quotas)
 
     def answered(self, *, reached: bool) -> None:
-        if self._here.gate is not None:
-            self._here.gate.answered(reached=reached)
+        self._tally.note(reached=reached)
+        if self._tally.in_a_row >= self._limits.circuit.failures:
+            # What was granted ahead must not run into a partner that is down: the ledger decides how it goes on.
+            self._told_to_stop.set()
+
+    def _report(self) -> None:
+        if (calls := self._tally.take()) is not None:
+            names = {"partner": self._partner, "organization": self._organization}
+            with self._connection_lock:
+                report_calls(self._conn, calls, **names, rule=self._limits.circuit)
 
     def _take_anew(self, endpoint: str, permit: Permit) -> None:
-        grant = self._acquire(1, endpoint, office=permit.office)
+        # A probe that got through may be one call of several: the next needs a circuit that is closed.
+        self._report()
+        office = permit.opened.office
+        grant = self._acquire(1, endpoint, office=office)
         if not grant.count:
             raise grant.refusal()
-        opened = self._open(grant)
+        opened = self._open(grant, endpoint, office=office)
         self._here.own.append(opened)
         self._here.gate = opened.gate
         opened.gate.take(endpoint)
 
-    def _pause(self, opened: _Open) -> None:
-        heard = opened.gate.heard
-        for each in heard[opened.applied :]:
-            facts = {"partner": self._partner, "organization": self._organization}
-            with self._connection_lock:
-                pause(self._conn, **facts, until_at=each.until_at, scope=each.scope)
-        opened.applied = len(heard)
-
-    def _open(self, grant: Grant) -> _Open:
-        opened = _Open(grant, PrepaidGate(grant), out=grant.count)
+    def _open(self, grant: Grant, endpoint: str, *, office: str | None) -> _Open:
+        opened = _Open(grant, PrepaidGate(grant), endpoint, office, out=grant.count)
         with self._lock:
             self._opened.append(opened)
         return opened

@@ -73,12 +73,13 @@ class Limit(Part):
 
     ``endpoint`` (scope endpoint): method and path as in this file. ``zone`` and ``anchor`` (fixed_window): windows are
     counted from ``anchor`` (HH:MM) of the day in that zone. ``burst`` (token_bucket): the size of the bucket.
+    ``in_flight``: ``requests`` is the most calls at once, and there is no ``per_seconds``.
     """
 
     scope: Literal["organization", "vendor", "office", "endpoint"]
     requests: PositiveInt
-    per_seconds: PositiveFloat
-    counts: Literal["sliding_window", "fixed_window", "token_bucket", "spaced"] = "sliding_window"
+    per_seconds: PositiveFloat | None = None
+    counts: Literal["sliding_window", "fixed_window", "token_bucket", "spaced", "in_flight"] = "sliding_window"
     zone: ZoneName | None = None
     anchor: Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     burst: PositiveInt | None = None
@@ -88,10 +89,30 @@ class Limit(Part):
     def _options_fit(self) -> Limit:
         if (self.scope == "endpoint") != (self.endpoint is not None):
             raise ValueError("`endpoint` belongs to the scope endpoint")
+        if (self.counts == "in_flight") != (self.per_seconds is None):
+            raise ValueError("every limit but in_flight needs `per_seconds`, and in_flight takes none")
         if self.counts != "fixed_window" and (self.zone or self.anchor):
             raise ValueError("`zone` and `anchor` belong to fixed_window")
         if self.counts != "token_bucket" and self.burst:
             raise ValueError("`burst` belongs to token_bucket")
+        return self
+
+
+class Circuit(Part):
+    """When calls that fail stop the others: ``failures`` in a row the organization's own, calls of ``organizations``
+    organizations the whole partner's. ``open_seconds``: how long at first; twice as long each time in a row.
+    """
+
+    failures: PositiveInt = Field(default=10, le=1000)
+    # Not less: calls that get through are told every 5 seconds (circuit.py), also the one that closes a circuit.
+    open_seconds: float = Field(default=30.0, ge=5, le=3600)
+    longest_open_seconds: float = Field(default=600.0, ge=5, le=86400)
+    organizations: int = Field(default=3, ge=2, le=1000)
+
+    @model_validator(mode="after")
+    def _opens_for_longer_not_shorter(self) -> Circuit:
+        if self.longest_open_seconds < self.open_seconds:
+            raise ValueError("`longest_open_seconds` must be at least `open_seconds`")
         return self
 
 
@@ -109,6 +130,7 @@ class Partner(Part):
     limit_scope_at: DottedPath | None = None
     jitter_seconds: float = Field(default=0.2, ge=0, le=10)
     grant_ttl_seconds: float = Field(default=10.0, gt=0, le=300)
+    circuit: Circuit = Field(default_factory=Circuit)
     concurrency: PositiveInt = Field(default=4, le=64)
     shards: PositiveInt = Field(default=2, le=16)
     master: Master | None = None
@@ -150,4 +172,4 @@ class Partner(Part):
         return tuple(found)
 
 
-__all__ = ["SLUG_PATTERN", "Auth", "Limit", "Name", "Owner", "Partner", "Timeouts"]
+__all__ = ["SLUG_PATTERN", "Auth", "Circuit", "Limit", "Name", "Owner", "Partner", "Timeouts"]

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
+from partner_sync.circuit import heeding_stops
 from partner_sync.database import Connection
 from partner_sync.errors import PartnerSyncError
 from partner_sync.kinds.interface import PartnerKind
@@ -55,6 +56,7 @@ def extract_organizations(
             )
             names = {"organization": link.organization, "run_key": work.run.run_key}
             with (
+                heeding_stops(run, partner=work.partner.slug, organization=link.organization),
                 policies_noted(run, work.partner, **names) as watched,
                 closing(watched(open_kind(work.partner, doors.access(link), gate))) as kind,
             ):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from partner_sync.database import Connection
 from partner_sync.errors import (
     DatabaseAwayError,
+    HeldError,
     LimitReachedError,
     PartnerSyncError,
     PartnerUnavailableError,
@@ -99,6 +100,9 @@ def _one_round(
     for link in links:
         try:
             work(link)
+        except HeldError as held:
+            failed(link, held)
+            continue
         except (LimitReachedError, RateLimitedError, SettlingError) as wait:
             waiting.append((link, wait))
         except PartnerUnavailableError as error:

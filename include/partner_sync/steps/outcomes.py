@@ -9,8 +9,16 @@ from partner_sync.database import Connection
 from partner_sync.delivery.comparison import Findings
 from partner_sync.delivery.push import PushCounts
 from partner_sync.delivery.verdict import PERSON_DECIDES
-from partner_sync.errors import ConfigError, ConnectionUnusableError, PartnerAuthError, PartnerSyncError
-from partner_sync.incidents import open_incidents
+from partner_sync.errors import (
+    CircuitOpenError,
+    ConfigError,
+    ConnectionUnusableError,
+    HeldError,
+    PartnerAuthError,
+    PartnerSyncError,
+    PartnerUnavailableError,
+)
+from partner_sync.incidents import Incident, open_incidents
 from partner_sync.links import Link
 from partner_sync.master.guard import MergeCounts
 from partner_sync.quality.validate import EntityQuality
@@ -38,8 +46,20 @@ class Outcomes:
         self._step = step
 
     def failed(self, link: Link, error: PartnerSyncError) -> None:
-        """The organization has stopped at this step."""
-        self._say(link.organization, "failed", code=error.code)
+        """The organization has stopped at this step. What a person of us holds is no failure: it goes on by itself."""
+        self._say(link.organization, "skipped" if isinstance(error, HeldError) else "failed", code=error.code)
+
+    def circuit_open(self, organization: str, *, only_news: bool = False) -> bool:
+        """Its circuit is open. Where it is known already that the partner cannot be reached, that is the cause.
+
+        ``only_news``: say it only when no cause of either kind is open. Returns whether it was said.
+        """
+        codes = (PartnerUnavailableError.code, CircuitOpenError.code)
+        known = {each.code for each in self._open_causes(organization)} & set(codes)
+        if known and only_news:
+            return False
+        self._say(organization, "failed", code=codes[0] if codes[0] in known else codes[1])
+        return True
 
     def read(self, organization: str, records: Mapping[str, int]) -> None:
         """Everything was read; ``records`` by entity."""
@@ -65,13 +85,9 @@ class Outcomes:
         word: Word = "ok" if offices else "skipped"
         self._say(organization, word, code="released" if offices else "not_finalized", entity="office", counts=counts)
 
-    def pushed(self, organization: str, done: PushCounts, *, blocked_by: Mapping[str, int] | None = None) -> None:
-        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge.
-
-        ``blocked_by``: the blocked ones by reason, where somebody reads the note.
-        """
-        by_reason = {f"blocked.{reason}": count for reason, count in (blocked_by or {}).items()}
-        counts = dict(done.outcomes) | (by_reason or ({"blocked": done.blocked} if done.blocked else {}))
+    def pushed(self, organization: str, done: PushCounts) -> None:
+        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge."""
+        counts = dict(done.outcomes) | {f"blocked.{reason}": count for reason, count in done.blocked_by.items()}
         if done.outcomes.get("dead"):
             self._say(organization, "failed", code="dead", entity="visit", counts=counts)
         elif done.parked:
@@ -107,8 +123,12 @@ class Outcomes:
 
     def stopped(self) -> frozenset[str]:
         """The organizations that an open cause has stopped at this step."""
+        return frozenset(each.organization for each in self._open_causes() if each.code in _STOPPED_BY)
+
+    def _open_causes(self, organization: str | None = None) -> list[Incident]:
         found = open_incidents(self._conn, partner=self._run.partner)
-        return frozenset(each.organization for each in found if each.step == self._step and each.code in _STOPPED_BY)
+        mine = [each for each in found if each.step == self._step]
+        return [each for each in mine if organization in (None, each.organization)]
 
     def _say(
         self, organization: str, outcome: Word, *, code: str, entity: str = "", counts: Mapping[str, int] | None = None

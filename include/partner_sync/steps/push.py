@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
+from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
-from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, needed_keys, push_organization
-from partner_sync.errors import LimitReachedError, SettlingError
+from partner_sync.delivery.push import PushCounts, PushWork, needed_keys, push_organization
+from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.limiter import CallClass
@@ -46,25 +48,24 @@ def push_organizations(
 
         def push(link: Link) -> None:
             asked = _asked(work.partner, link, run_key=work.run.run_key, call_class="request")
-            asked = replace(asked, week=work.week.monday)
-            done = _push(doors, asked, link=link, run=run)
-            reasons = blocked_by_reason(run, asked) if done.blocked else {}
-            outcomes.pushed(link.organization, done, blocked_by=reasons)
+            done = _push(doors, replace(asked, week=work.week.monday), link=link, run=run)
+            outcomes.pushed(link.organization, done)
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
         return each_organization(links, push, failed=outcomes.failed, patience=patience)
 
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
-    """Send what is due and fits now, those who wait longest first; returns the organizations that had work.
+    """Send what is due and fits now, or in a few seconds, those who wait longest first; the next tick goes on.
+    Returns the organizations that had work.
 
-    An organization that is stopped by an open cause is left alone until its cause is closed. Raises DatabaseAwayError.
+    An organization that is stopped by an open cause is left alone until its cause is closed, one that is held without a
+    word, one whose circuit is open until it may probe; the last is told once. Raises DatabaseAwayError.
     """
     with doors.connect("run") as conn:
         outcomes = Outcomes(conn, run, step="push")
-        stopped = outcomes.stopped()
-        due = [link for link in _due_links(doors, partner) if link.organization not in stopped]
-        ends_at = time.monotonic() + TICK_SECONDS
+        due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
+        ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
 
         def push(link: Link) -> None:
             left = len(due) - due.index(link)
@@ -73,11 +74,33 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
             try:
                 done = _push(doors, replace(asked, seconds=share), link=link, run=conn)
                 outcomes.pushed(link.organization, done)
-            except (LimitReachedError, SettlingError):
-                return  # The next tick goes on; a tick never waits (design, rule 10).
+            except CircuitOpenError:
+                outcomes.circuit_open(link.organization)
+            except PartnerUnavailableError as error:
+                # A cause of this organization's, told once (rule 9): the task that raised it would be red each minute.
+                outcomes.failed(link, error)
+            except (LimitReachedError, SettlingError) as wait:
+                if wait.retry_at is not None and wait.retry_at < until_at:
+                    raise
 
-        each_organization(due, push, failed=outcomes.failed, patience=patience)
-        return tuple(link.organization for link in due)
+        # Not a moment later than its minute: with 60 calls a minute, the window opens just after the next tick begins.
+        each_organization(due, push, failed=outcomes.failed, patience=replace(patience, until_at=until_at))
+        return (*(link.organization for link in due), *told)
+
+
+def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> tuple[list[Link], list[str]]:
+    """The links that nothing stops, and the organizations of which it was told now that their circuit is open."""
+    if not links:
+        return [], []
+    stopped, found = outcomes.stopped(), stops(conn, partner=links[0].partner)
+    may_go, told = [], []
+    for link in (link for link in links if link.organization not in stopped):
+        stop = found.of(link.organization)
+        if stop is None:
+            may_go.append(link)
+        elif stop.state == "open" and outcomes.circuit_open(link.organization, only_news=True):
+            told.append(link.organization)
+    return may_go, told
 
 
 def _due_links(doors: Doors, partner: Partner) -> list[Link]:
@@ -97,7 +120,11 @@ def _asked(partner: Partner, link: Link, *, run_key: str, call_class: CallClass)
 def _push(doors: Doors, asked: PushWork, *, link: Link, run: Connection) -> PushCounts:
     names = {"organization": link.organization, "run_key": asked.run_key}
     # A connection of its own: its session lock says which claims have a living owner.
-    with doors.connect("push") as conn, policies_noted(run, asked.partner, **names) as watched:
+    with (
+        heeding_stops(run, partner=asked.partner.slug, organization=link.organization),
+        doors.connect("push") as conn,
+        policies_noted(run, asked.partner, **names) as watched,
+    ):
         access: Access = doors.access(link)
 
         def opened(gate: Gate) -> PartnerKind:

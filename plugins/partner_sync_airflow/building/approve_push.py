@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import dag_arguments
+from partner_sync_airflow.building.arguments import cron, dag_arguments
 from partner_sync_airflow.notifications import QuestionNotifier
 from partner_sync_airflow.operators.approval import ApproveOperator, SendApprovedOperator
 
@@ -32,7 +32,7 @@ def build_approve_push(partner: Partner) -> DAG | None:
     told = QuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
     with DAG(
         **dag_arguments(partner, "approve_push", does="送信の承認 / approval of pushes"),
-        schedule=None,
+        schedule=cron(None),
         # A question that nobody can see would be a no: this DAG is on from the first.
         is_paused_upon_creation=False,
         max_active_runs=_QUESTIONS_AT_A_TIME,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from airflow.sdk import CronTriggerTimetable
-
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.notifications import PartnerSyncNotifier
 from partner_sync_airflow.retry_policy import FIRST_DELAY_SECONDS, RETRIES, PartnerSyncRetryPolicy
+from partner_sync_airflow.timetables import ByHand, PartnerCron, WeeklyCron
 
 Kind = Literal["master_sync", "schedule_push", "approve_push", "live_push", "reconcile"]
 
@@ -20,21 +19,18 @@ TAGS: dict[Kind, str] = {
     "live_push": "schedule",
     "reconcile": "schedule",
 }
-ZONE = "Asia/Tokyo"
+#: Only pushes have something to do for days gone by.
+_NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
 
-def cron(text: str | None) -> CronTriggerTimetable | None:
-    """A partner file's schedule, or none."""
-    return tokyo_cron(text) if text else None
+def cron(text: str | None, *, weekly: bool = False) -> PartnerCron | ByHand:
+    """A partner file's schedule, in Asia/Tokyo; ``weekly``: that of pushes, whose backfill is over weeks.
 
-
-def tokyo_cron(text: str) -> CronTriggerTimetable:
-    """A cron text in Asia/Tokyo; a run stands for the moment at which it starts.
-
-    No DAG has a start date: a run before one would end in an instant success without any task. And a DAG that is
-    switched on waits for its next moment instead of running for the last one: a week must not leave unasked.
+    No DAG has a start date: a run before one would end in an instant success without any task.
     """
-    return CronTriggerTimetable(text, timezone=ZONE, run_immediately=timedelta())
+    if not text:
+        return ByHand()
+    return WeeklyCron(text) if weekly else PartnerCron(text)
 
 
 def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:
@@ -44,6 +40,7 @@ def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:
         "description": f"{partner.name.ja} / {partner.name.en}: {does}",
         "tags": [partner.slug, TAGS[kind], kind],
         "catchup": False,
+        "allowed_run_types": None if kind == "schedule_push" else _NO_BACKFILL,
         "default_args": task_arguments(
             partner.slug,
             owner=partner.owner.team,

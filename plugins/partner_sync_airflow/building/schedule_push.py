@@ -23,7 +23,7 @@ _DOC = """\
 | --- | --- |
 | by hand, or by another DAG | the week of the day in the form; without a day the run is refused |
 | by its schedule | the week after the moment of the schedule: Friday's run sends the coming week |
-| backfill | the week after each logical date, as that day's schedule would have; a day in the form is refused |
+| backfill | each week that has a day in its range, up to the present one; a day in the form is refused |
 
 A run by schedule or backfill is for the organizations whose link says `release: weekly`, by hand for all.
 Offices that have not finalized the week are listed and skipped; when none has, the run is refused.
@@ -40,7 +40,7 @@ def build_schedule_push(partner: Partner) -> DAG | None:
     slug = partner.slug
     with DAG(
         **dag_arguments(partner, "schedule_push", does="予定の送信 / schedules out"),
-        schedule=cron(partner.push.schedule),
+        schedule=cron(partner.push.schedule, weekly=True),
         max_active_runs=_RUNS_AT_A_TIME,
         params=push_params(),
         doc_md=_DOC.replace("{partner}", slug),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stack.migrations import refuse_downgrade, run_sql_file
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:
