@@ -136,13 +136,17 @@ order by sent_at, visit_id;
 -- A person's word on a parked visit; null when nothing of it is parked.
 select sync.answer_parked(%(partner)s, %(organization)s, %(visit_id)s, %(there)s, %(requested_by)s, %(run_key)s) as outcome;
 
--- name: blocked_by
--- How many visits cannot leave, by the reason that is named first; sync.blocked_reasons lists them.
+-- name: blocked_count
+-- How many visits cannot leave because the partner has no key for whom they name; sync.blocked_reasons lists them.
+select count(*)::integer as blocked from sync.todo
+where partner = %(partner)s and organization = %(organization)s and blocked_at_change is not null
+  and (%(week)s::date is null or week = %(week)s);
+
+-- name: blocked_by_reason
+-- The blocked visits of a week counted by reason; one that has several counts once.
 select b.reason, count(*)::integer as count
 from (
-    select visit_id, week, min(reason) as reason
-    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s)
-    group by visit_id, week
+    select distinct on (r.visit_id) r.visit_id, r.reason
+    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s) r order by r.visit_id, r.reason
 ) b
-group by b.reason
-order by b.reason;
+group by b.reason order by b.reason;

@@ -137,6 +137,29 @@ def acquire(
     return _ask(conn, caller, _Asked(count=count, endpoint=endpoint, hold_seconds=limits.grant_ttl_seconds))
 
 
+def queue_up(
+    conn: Connection, *, partner: str, organizations: Sequence[str], limits: Limits, call_class: CallClass, wanted: int
+) -> None:
+    """Say that these organizations will ask for about so many calls each, one after the other.
+
+    Without it the first to come would take all the room of a limit that they share: nobody else waits yet.
+    """
+    callers = [
+        Caller(partner=partner, organization=organization, limits=limits, call_class=call_class)
+        for organization in organizations
+    ]
+    values = {
+        "partner": partner,
+        "organizations": [caller.organization for caller in callers],
+        "call_class": call_class,
+        "wanted": wanted,
+        "limits": [caller.binding(None).text for caller in callers],
+        "jitter_seconds": limits.jitter_seconds,
+    }
+    with translated_errors():
+        conn.execute(statement("limiter.queue_up"), values)
+
+
 def renew(conn: Connection, gate: PrepaidGate, *, count: int, endpoint: str | None) -> Grant:
     """Close a gate and take the next calls for the same caller: ``PrepaidGate.finish`` and ``acquire`` in one
     transaction (but for what the partner said, which counts first).

@@ -33,15 +33,16 @@ declare
 begin
     return (
         with waiting as materialized (
-            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at
+            -- n: also those who are away, or a floor would grow as others are served.
+            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at,
+                d.ready_at <= now_at and d.returns_at < now_at + 0.9 * horizon and now_at <= d.returns_at + grace as counts
             from sync.rate_demand d
             where d.partner = p_partner and d.wanted > 0 and l.bucket_id = any (d.buckets) and d.expires_at > now_at
-                and d.ready_at <= now_at and d.returns_at < now_at + horizon and now_at <= d.returns_at + grace
         ), judged as (
             select w.*,
                 case when served_at <= now_at - greatest(l.per, interval '1 second', 2.0 * n / l.requests * l.per)
                     then least(wanted, greatest(1, l.requests / (2 * n))) else 0 end as owed
-            from waiting w
+            from waiting w where counts
         )
         select array_agg((turn + owed, wanted - owed, owed, call_class <> 'request',
                 (organization, call_class) = (p_organization, p_class))::sync.place
@@ -124,7 +125,7 @@ end $$;
 
 -- Notes what it got. Who has all that it wanted keeps its turn for a minute, so that asking for little, often, is no
 -- way to the front. A tick comes again within a minute, the others at the time they are told.
-create function sync.note_turn(p_partner text, p_organization text, p_class text, p_calls bigint, p_missing bigint,
+create function sync.note_turn(p_partner text, p_organization text, p_class text, p_calls bigint, p_wanted bigint,
     p_ready_at timestamptz, p_retry_at timestamptz, p_reason text, now_at timestamptz) returns void
     language plpgsql volatile as $$
 declare
@@ -136,12 +137,28 @@ begin
            where partner = p_partner and expires_at <= now_at for update skip locked) gone
     where (d.partner, d.organization, d.call_class) = (gone.partner, gone.organization, gone.call_class);
     update sync.rate_demand d
-    set wanted = p_missing, turn = d.turn + p_calls, served_at = case when p_calls > 0 then now_at else d.served_at end,
+    set wanted = p_wanted, turn = d.turn + p_calls, served_at = case when p_calls > 0 then now_at else d.served_at end,
         ready_at = coalesce(p_ready_at, now_at), returns_at = coalesce(back_at, now_at), reason = coalesce(p_reason, d.reason),
-        expires_at = case when p_missing = 0 then now_at + interval '1 minute'
+        expires_at = case when p_wanted = 0 then now_at + interval '1 minute'
             when back_at = 'infinity' then now_at + interval '5 minutes'
             else back_at + case p_class when 'tick' then interval '15 seconds' else interval '30 seconds' end end
     where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
+end $$;
+
+-- For organizations that one process will ask for, one after the other: from the first call on the room is shared among
+-- all of them, and whoever comes first takes no more than its part.
+create function sync.queue_up(p_partner text, p_organizations text[], p_class text, p_wanted integer, p_limits text[],
+    p_jitter_seconds double precision) returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    waiting record;
+begin
+    for waiting in
+        select * from unnest(p_organizations, p_limits) u (organization, limits) order by organization
+    loop
+        perform sync.join_queue(p_partner, waiting.organization, p_class, p_wanted,
+            (sync.binding_of(p_partner, waiting.limits, p_jitter_seconds)).buckets, sync.limiter_now());
+    end loop;
 end $$;
 
 -- The buckets that a caller has locked, as they are at now_at. closed: of these, calls_closed calls have moved to the
@@ -380,7 +397,8 @@ begin
         end if;
     end if;
     if queue.known or calls < p_count then
-        perform sync.note_turn(p_partner, p_organization, p_class, calls, p_count - calls,
+        -- Who got a part of what it asked for asks for as much again, as a rule: it is in the middle of its work.
+        perform sync.note_turn(p_partner, p_organization, p_class, calls, case when calls < p_count then p_count else 0 end,
             sync.limits_open_at(binding.limits, 0, greatest(granted_at, stop.until_at), granted_at, false), again_at, reason,
             granted_at);
     end if;
@@ -544,7 +562,7 @@ select partner, organization, call_class, since_at as since, nullif(returns_at, 
 from sync.rate_demand where wanted > 0 and expires_at > sync.limiter_now();
 
 revoke execute on all functions in schema sync from public;
-grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told
+grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told, sync.queue_up
     to sync_extract, sync_push, sync_onboarding;
 grant select on sync.waiting to sync_run, sync_reader;
 grant execute on function sync.limiter_now to sync_run, sync_reader;

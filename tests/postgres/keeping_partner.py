@@ -82,6 +82,7 @@ class KeepingPartner:
         self.wait_seconds: Callable[[Came], float] = lambda _came: 0.0
         self.most_in_flight = 0
         self._in_flight = 0
+        self._named = 0
         self._answered: dict[str, Reply] = {}
         self._lock = threading.Lock()
         self.server = ScriptedServer(self._answer)
@@ -140,7 +141,8 @@ class KeepingPartner:
         if came.path == "/v1/visits/batch":
             return Reply(200, {"results": [self._keep(item["id"], item) for item in came.json["visits"]]})
         if came.method == "POST":
-            name = f"N{len(self.server.came)}"
+            self._named += 1
+            name = f"N{self._named}"
             self.visits[name] = {**came.json, "no": name}
             return Reply(201, {"data": {"no": name}})
         if came.method == "DELETE":

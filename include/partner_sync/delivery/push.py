@@ -47,15 +47,11 @@ class PushWork:
 
 @dataclass(frozen=True, kw_only=True)
 class PushCounts:
-    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person.
-
-    ``blocked_by``: the blocked ones by the reason that is named first.
-    """
+    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
     parked: int = 0
-    blocked_by: dict[str, int] = field(default_factory=dict)
 
 
 def needed_keys(partner: Partner) -> tuple[str, ...]:
@@ -105,14 +101,20 @@ def _say_what_is_left(work: PushWork, claims: Claims, pipeline: Pipeline) -> Non
         raise SettlingError(**names, retry_at=left.retry_at, count=left.count)
 
 
+def blocked_by_reason(conn: Connection, work: PushWork) -> dict[str, int]:
+    """How many visits of the work's week are blocked, each by one reason of words.yaml (logins sync_run, sync_push)."""
+    facts = vars(work.scope) | {"needs": list(work.scope.needs)}
+    with translated_errors():
+        rows = conn.execute(statement("delivery.blocked_by_reason"), facts).fetchall()
+    return {row["reason"]: row["count"] for row in rows}
+
+
 def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
     """The counts of a whole run, also over deferrals: read from the results, never added up in memory."""
     facts = vars(work.scope) | {"needs": list(work.scope.needs), "run_key": work.run_key}
     with translated_errors():
         rows = conn.execute(statement("delivery.run_counts"), facts).fetchall()
-        blocked = conn.execute(statement("delivery.blocked_by"), facts).fetchall()
+        blocked = conn.execute(statement("delivery.blocked_count"), facts).fetchall()
         parked = conn.execute(statement("delivery.parked"), facts).fetchall()
     outcomes = {row["outcome"]: row["count"] for row in rows}
-    by_reason = {row["reason"]: row["count"] for row in blocked}
-    total = sum(by_reason.values())
-    return PushCounts(outcomes=outcomes, blocked=total, parked=parked[0]["parked"], blocked_by=by_reason)
+    return PushCounts(outcomes=outcomes, blocked=blocked[0]["blocked"], parked=parked[0]["parked"])

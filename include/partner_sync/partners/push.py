@@ -173,8 +173,8 @@ class Push(Part):
     post: Call | None = None
     withdraw: Call
     read_back: ReadBack | None = None
-    batch: Batch | None = None
     visits_list: VisitsList | None = Field(default=None, alias="list")
+    batch: Batch | None = None
     map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1)]
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
