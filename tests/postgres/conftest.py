@@ -1,4 +1,4 @@
-"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, and a partner that keeps its visits."""
+"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, a partner that keeps its visits, a ledger."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from postgres.keeping_partner import BY_KEY, KeepingPartner, Pushes, partner_of
+from postgres.limiter_clock import TestLedger
 from postgres.product import Product, make_product
-from postgres_server import Database
+from postgres_server import Database, Server
 
 
 @pytest.fixture
@@ -36,3 +37,19 @@ def pushes(product: Product, keeping: KeepingPartner) -> Callable[..., Pushes]:
         return found
 
     return made_pushes
+
+
+@pytest.fixture(scope="module")
+def shared_ledger(postgres: Server) -> Iterator[TestLedger]:
+    """A limiter of its own, in one database for all tests of a module."""
+    clone = postgres.clone()
+    yield TestLedger(clone)
+    clone.close()
+    postgres.drop(clone.name)
+
+
+@pytest.fixture
+def ledger(shared_ledger: TestLedger) -> TestLedger:
+    """An empty limiter."""
+    shared_ledger.empty()
+    return shared_ledger
