@@ -85,9 +85,15 @@ class Outcomes:
         word: Word = "ok" if offices else "skipped"
         self._say(organization, word, code="released" if offices else "not_finalized", entity="office", counts=counts)
 
-    def pushed(self, organization: str, done: PushCounts) -> None:
-        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge."""
-        counts = dict(done.outcomes) | {f"blocked.{reason}": count for reason, count in done.blocked_by.items()}
+    def pushed(self, organization: str, done: PushCounts, *, blocked_by: Mapping[str, int] | None = None) -> None:
+        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge.
+
+        ``blocked_by``: the blocked visits by reason, where somebody has asked for a week.
+        """
+        blocked = {f"blocked.{reason}": count for reason, count in (blocked_by or {}).items()}
+        if not blocked and done.blocked:
+            blocked = {"blocked": done.blocked}
+        counts = dict(done.outcomes) | blocked
         if done.outcomes.get("dead"):
             self._say(organization, "failed", code="dead", entity="visit", counts=counts)
         elif done.parked:
