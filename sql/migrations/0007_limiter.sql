@@ -297,7 +297,8 @@ end $$;
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
 -- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
 -- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
-create function sync.level_full_at(l sync.limit_spec, now_at timestamptz) returns timestamptz
+-- p_soon: open ones leave now, which they nearly always do: for a time to ask again, never for a grant.
+create function sync.level_full_at(l sync.limit_spec, now_at timestamptz, p_soon boolean default false) returns timestamptz
     language plpgsql volatile as $$
 declare
     level record;
@@ -321,7 +322,7 @@ begin
             level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
         where id = l.id;
     end if;
-    select sum(o.calls), max(o.leaves_by_at + o.from_here * l.cost) into opened, latest
+    select sum(o.calls), max(case when p_soon then now_at else o.leaves_by_at end + o.from_here * l.cost) into opened, latest
     from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
           from sync.rate_open where bucket_id = l.bucket_id) o;
     return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);
@@ -356,9 +357,9 @@ begin
     return greatest(0, least(room, l.left_calls));
 end $$;
 
--- The first moment at which at least so many calls have left for good: the row of the ledger, or the open grant, that
--- brings them up to it.
-create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz) returns timestamptz
+-- The first moment at which at least so many calls have left: the row of the ledger that brings them up to it, else now.
+-- The calls of open grants leave at once, as a rule: to wait for their expiry would be to come back seconds too late.
+create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz, now_at timestamptz) returns timestamptz
     language plpgsql stable as $$
 declare
     found_at timestamptz;
@@ -368,14 +369,7 @@ begin
     end if;
     select left_at into found_at from sync.rate_ledger
     where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
-    if found_at is null then
-        select o.leaves_by_at into found_at
-        from (select leaves_by_at, (select logged from sync.rate_bucket where id = bucket)
-                  + sum(calls) over (order by leaves_by_at, grant_id) as total
-              from sync.rate_open where bucket_id = bucket) o
-        where o.total >= p_total order by o.leaves_by_at limit 1;
-    end if;
-    return found_at;
+    return coalesce(found_at, now_at);
 end $$;
 
 -- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
@@ -395,7 +389,7 @@ begin
     end if;
     if l.counts = 'sliding_window' then
         at := greatest(at, l.per + l.jitter
-            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter));
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter, now_at));
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, at);
         used := case when bounds.starts_at > now_at
@@ -411,7 +405,7 @@ begin
                 (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
         end if;
     elsif l.counts <> 'told_only' then
-        return greatest(at, sync.level_full_at(l, now_at) + calls * l.cost - l.tolerance);
+        return greatest(at, sync.level_full_at(l, now_at, true) + calls * l.cost - l.tolerance);
     end if;
     return at + rounds * l.per;
 end $$;
