@@ -50,11 +50,18 @@ begin
     perform sync.refresh_todo(changed);
 end $$;
 
--- A deleted visit counts as cancelled; its last version names the revision that deleted it.
-create function sync.capture_deleted(gone text[], revisions bigint[]) returns void
+-- A deleted visit counts as cancelled; its last version names the revision that deleted it. One that stands again by now is
+-- captured by the statement that wrote it anew.
+create function sync.capture_deleted(deleted text[], deleted_revisions bigint[]) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    gone text[];
+    revisions bigint[];
 begin
+    select array_agg(d.visit_id order by d.visit_id), array_agg(d.revision order by d.visit_id) into gone, revisions
+    from unnest(deleted, deleted_revisions) d (visit_id, revision)
+    where (select true from schedule.visit v where v.visit_id = d.visit_id limit 1) is null;
     perform from (
         select from sync.visit_head h where h.visit_id = any (gone) order by h.visit_id for no key update) locked;
     update sync.visit_head h set version = h.version + 1, cancelled = true where h.visit_id = any (gone);
