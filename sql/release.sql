@@ -16,18 +16,10 @@ insert into sync.push_request (partner, organization, office_ids, week, mode, re
 values (%(partner)s, %(organization)s, %(office_ids)s, %(week)s, %(mode)s, %(requested_by)s, %(run_key)s)
 on conflict (partner, organization, week, run_key) do nothing;
 
--- name: releasable_visits
--- The visits of finalized offices that a push of this week would send: everything on a resend, else what the partner
--- does not hold in this version. reason (a word of words.yaml) says why one cannot leave; null: it can.
-select h.visit_id, 'no_key_' || (sync.missing_keys(%(partner)s, h.organization, c.visit, %(needs)s))[1] as reason
-from sync.visit_head h
-join sync.change_history c on c.visit_id = h.visit_id and c.version = h.version
-join schedule.week_finalized f on f.office_id = h.office_id and f.week = h.week
-where h.organization = %(organization)s and h.week = %(week)s and not h.cancelled
-  and (%(resend)s or not exists (
-      select from sync.push_result d
-      where d.final and d.partner = %(partner)s and d.visit_id = h.visit_id and d.week = h.week and d.version = h.version))
-order by h.visit_id;
+-- name: planned_calls
+-- One row for each item that a push of this week would send; reason (a code of the catalogue) says why one cannot leave.
+select visit_id, office_id, action, named, reason
+from sync.planned_calls(%(partner)s, %(organization)s, %(week)s, %(needs)s, %(resend)s, %(only)s::text[]);
 
 -- name: asked_by_run
 -- Whether a run has asked for a week of all these organizations already: run again it starts no new generation.

@@ -50,11 +50,18 @@ begin
     perform sync.refresh_todo(changed);
 end $$;
 
--- A deleted visit counts as cancelled; its last version names the revision that deleted it.
-create function sync.capture_deleted(gone text[], revisions bigint[]) returns void
+-- A deleted visit counts as cancelled; its last version names the revision that deleted it. One that stands again by now is
+-- captured by the statement that wrote it anew.
+create function sync.capture_deleted(deleted text[], deleted_revisions bigint[]) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp
     set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    gone text[];
+    revisions bigint[];
 begin
+    select array_agg(d.visit_id order by d.visit_id), array_agg(d.revision order by d.visit_id) into gone, revisions
+    from unnest(deleted, deleted_revisions) d (visit_id, revision)
+    where (select true from schedule.visit v where v.visit_id = d.visit_id limit 1) is null;
     perform from (
         select from sync.visit_head h where h.visit_id = any (gone) order by h.visit_id for no key update) locked;
     update sync.visit_head h set version = h.version + 1, cancelled = true where h.visit_id = any (gone);
@@ -259,109 +266,6 @@ create trigger count_changed after update on canonical.key_map
     referencing new table as changed for each statement execute function sync.count_key_change();
 create trigger count_removed after delete on canonical.key_map
     referencing old table as changed for each statement execute function sync.count_key_change();
-
--- Looks again at the items that were blocked before the keys changed, and at all when the partner wants keys of other
--- entities than before. Returns how many it freed. Rows that somebody is writing at this moment are left for the next time.
-create function sync.recheck_blocked(p_partner text, p_organization text, p_needs text[]) returns integer
-    language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    wanted text[] := array(select distinct n from unnest(p_needs) n order by n);
-    freed integer;
-begin
-    if wanted is distinct from (
-        select k.needs from sync.key_change k where (k.partner, k.organization) = (p_partner, p_organization)) then
-        insert into sync.key_change as k (partner, organization, needs) values (p_partner, p_organization, wanted)
-        on conflict (partner, organization) do update set needs = excluded.needs, changes = k.changes + 1;
-        update sync.todo t set blocked_at_change = -1
-        where t.ctid = any (array(
-            select d.ctid from sync.todo d
-            where d.partner = p_partner and d.organization = p_organization and d.action = 'put'
-              and d.blocked_at_change is null
-            for no key update skip locked));
-    end if;
-    with looked_at as materialized (
-        select t.visit_id, t.week, case when sync.lacks_key(p_partner, p_organization, k.needs, h) then k.changes end as after
-        from sync.key_change k
-        join sync.todo t on t.partner = k.partner and t.organization = k.organization and t.blocked_at_change < k.changes
-        cross join lateral (select * from sync.visit_head v where v.visit_id = t.visit_id limit 1) h
-        where (k.partner, k.organization) = (p_partner, p_organization)
-        for no key update of t skip locked
-    ), written as (
-        update sync.todo t set blocked_at_change = l.after
-        from looked_at l
-        where (t.visit_id, t.partner, t.week, t.action) = (l.visit_id, p_partner, l.week, 'put')
-        returning t.blocked_at_change
-    )
-    select count(*) filter (where w.blocked_at_change is null) into freed from written w;
-    return freed;
-end $$;
-grant execute on function sync.recheck_blocked to sync_push;
-
--- An open row of the quarantine that carries the identifier of a row of ours: yes or no, and nothing of the record.
-create function sync.in_quarantine(p_partner text, p_organization text, p_entity text, p_id bigint) returns boolean
-    language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    ours jsonb := case p_entity
-        when 'patient' then (select jsonb_build_object('insurer_number', p.insurer_number, 'insured_number', p.insured_number)
-                             from canonical.patient p where p.id = p_id)
-        when 'practitioner' then (select jsonb_build_object('license_number', p.license_number)
-                                  from canonical.practitioner p where p.id = p_id)
-        else (select jsonb_build_object('office_number', o.office_number) from canonical.office o where o.id = p_id) end;
-begin
-    return not jsonb_path_exists(ours, '$.* ? (@ == null)') and exists (
-        select from quarantine.row q
-        where (q.partner, q.organization, q.entity, q.status) = (p_partner, p_organization, p_entity, 'open')
-          and q.staged @> jsonb_build_array(ours));
-end $$;
-
--- Why visits cannot leave: for whom the partner has no key, or a person or office of whom it has one that waits in our
--- quarantine. Codes of the catalogue and our own ids only.
-create function sync.missing_of(p_partner text, p_organization text, p_needs text[], p_visits text[])
-    returns table (visit_id text, entity text, reason text)
-    language sql stable security definer set search_path = pg_catalog, pg_temp set enable_nestloop = off as $$
-    with whom as materialized (
-        select h.visit_id, n.entity, n.id
-        from sync.visit_head h
-        cross join lateral (
-            values ('office', h.office_id), ('patient', h.patient_id), ('practitioner', h.practitioner_id)) n (entity, id)
-        where h.visit_id = any (p_visits) and n.entity = any (p_needs) and n.id is not null
-    ), nobody as materialized (
-        select w.entity, w.id,
-            case when sync.in_quarantine(p_partner, p_organization, w.entity, w.id) then w.entity || '_in_quarantine'
-                else 'no_key_' || w.entity end as reason
-        from (select distinct w.entity, w.id from whom w) w
-        where not sync.has_key(p_partner, p_organization, w.entity, w.id)
-    )
-    select w.visit_id, w.entity, n.reason
-    from whom w join nobody n on n.entity = w.entity and n.id = w.id
-    order by w.visit_id, w.entity
-$$;
-grant execute on function sync.missing_of to sync_release;
-
--- The items that cannot leave now, one row for each reason.
-create function sync.blocked_reasons(p_partner text, p_organization text, p_needs text[], p_week date default null)
-    returns table (visit_id text, week date, office_id bigint, entity text, reason text)
-    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    with marked as materialized (
-        select t.visit_id, t.week, t.office_id from sync.todo t
-        where t.partner = p_partner and t.organization = p_organization and t.blocked_at_change is not null
-          and (p_week is null or t.week = p_week)
-    )
-    select m.visit_id, m.week, m.office_id, n.entity, n.reason
-    from sync.missing_of(p_partner, p_organization, p_needs, array(select k.visit_id from marked k)) n
-    join marked m on m.visit_id = n.visit_id
-$$;
-comment on function sync.blocked_reasons is 'Visits that cannot leave now, and why (rule 14).';
-grant execute on function sync.blocked_reasons to sync_push, sync_release, sync_run, sync_reader;
-
-create function sync.blocked(partner text, organization text, needs text[])
-    returns table (visit_id text, week date, office_id bigint, missing text[])
-    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select b.visit_id, b.week, b.office_id, array_agg(b.entity order by b.entity)
-    from sync.blocked_reasons($1, $2, $3) b
-    group by b.visit_id, b.week, b.office_id
-$$;
-comment on function sync.blocked is 'Visits that cannot leave because the partner has no key for whom they name (rule 14).';
 
 create function sync.capture_link() returns trigger
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

@@ -476,7 +476,6 @@ revoke execute on all functions in schema sync from public;
 grant usage on sequence sync.push_owner to sync_push;
 grant execute on function sync.become_owner, sync.may_leave, sync.claimable, sync.close_without_call, sync.claim,
     sync.claim_to_send, sync.calls, sync.recover, sync.take_unknown, sync.mark_sent, sync.give_up, sync.settle_free, sync.settle to sync_push;
-grant execute on function sync.blocked to sync_push, sync_release, sync_run;
 grant execute on function sync.missing_keys to sync_release;
 grant execute on function sync.answer_parked to sync_release;
 grant select on sync.parked, sync.parked_answer to sync_release, sync_push, sync_run;

@@ -21,11 +21,10 @@ select l.partner, l.organization,
      where r.partner = l.partner and r.organization = l.organization and r.outcome in ('rejected', 'dead')) as rejected,
     (select count(*)::integer from sync.todo t
      where t.partner = l.partner and t.organization = l.organization) as waiting,
-    (select count(*)::integer from sync.blocked(l.partner, l.organization, array ['office', 'patient', 'practitioner'])
-    ) as blocked
+    (select count(*)::integer from sync.todo t
+     where t.partner = l.partner and t.organization = l.organization and t.blocked_at_change is not null) as blocked
 from sync.link l;
 comment on view sync.overview is 'One row a partner and organization: what came in, what is quarantined, what went out, what waits.';
 
 grant select on sync.overview to sync_run, sync_reader;
 grant usage on schema sync to sync_reader;
-grant execute on function sync.blocked to sync_reader;

@@ -30,8 +30,17 @@ from partner_sync.weeks import Week
 FILL = Path(__file__).with_suffix(".sql")
 WEEK = Week(date(2026, 11, 23))
 ROUNDS = 30
-#: The write-ahead log of the fill may be larger than usual, or half the time goes into checkpoints.
-SETTINGS = ("max_wal_size = 3GB",)
+SIZES = (100_000, 1_000_000, 10_000_000)
+#: The write-ahead log of the fill may be larger than usual, or half the time goes into checkpoints; nothing is to be
+#: vacuumed while it is measured.
+SETTINGS = ("max_wal_size = 3GB", "autovacuum = off")
+#: Made anew after the fill, which is quicker than to keep them during it. Primary keys stay: they are filled in order.
+_INDEXES = """
+select c.relname, pg_get_indexdef(c.oid) as definition, n.nspname
+from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+where not i.indisprimary and i.indrelid = any (array [
+    'schedule.visit', 'sync.visit_head', 'sync.push_attempt', 'sync.push_result']::regclass[])
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +75,16 @@ def fill(servers: Servers, shape: Shape) -> None:
     text = FILL.read_text(encoding="utf-8").format(visits=shape.history // 2, blocked=shape.blocked, later=shape.later)
     with psycopg.connect(servers.admin_url, autocommit=True) as admin:
         admin.execute("set session_replication_role = replica")
+        admin.execute("set maintenance_work_mem = '512MB'")
+        indexes = admin.execute(_INDEXES).fetchall()
+        for name, _, schema in indexes:
+            admin.execute(f"drop index {schema}.{name}".encode())
         for command in text.split(";\n"):
             if command.strip():
                 admin.execute(command.encode())
-        admin.execute("vacuum analyze")
+        for _, definition, _ in indexes:
+            admin.execute(definition.encode())
+        admin.execute("analyze")
         _fill_todo(admin)
         admin.execute("update sync.todo set due_at = due_at + interval '1 day' where visit_id like 'later-%'")
         admin.execute("drop table public.planned")
@@ -96,7 +111,9 @@ def figures(servers: Servers) -> Iterator[Figure]:
     if not isinstance(partner, Partner):
         raise TypeError(partner)
     with connect(servers.url("push")) as push, connect(servers.url("release")) as release:
-        yield timed("which organizations are due", lambda: due(push, partner))
+        one = Claims(push, work(partner, "org-10").scope, run_key="bench")
+        collected = "a tick's collection: who is due, and the first candidates of one"
+        yield timed(collected, lambda: (due(push, partner), one.candidates(8)))
         for organization, what in (
             ("org-10", "20 visits"),
             ("org-1", "1,000 visits"),
@@ -137,7 +154,7 @@ def timed(name: str, call: Callable[[], object]) -> Figure:
     return Figure(name=name, median=statistics.median(taken), p95=statistics.quantiles(taken, n=20)[-1])
 
 
-def report(sizes: tuple[int, ...]) -> str:
+def report(sizes: tuple[int, ...] = SIZES) -> str:
     """A table in Markdown: one line for each thing, two columns for each size."""
     columns = [measure(Shape(history=size)) for size in sizes]
     heads = " | ".join(f"{size:,} median ms | p95 ms" for size in sizes)

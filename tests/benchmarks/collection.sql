@@ -50,8 +50,12 @@ insert into sync.visit_head (visit_id, version, organization, office_id, patient
 select p.visit_id, 2, v.organization, v.office_id, v.patient_id, v.practitioner_id, p.week, false
 from public.planned p join schedule.visit v using (visit_id);
 insert into sync.change_history (visit_id, version, revision, organization, office_id, week, cancelled, visit)
-select v.visit_id, version, version, v.organization, v.office_id, p.week, false, to_jsonb(v)
-from public.planned p join schedule.visit v using (visit_id), generate_series(1, 2) version;
+select w.visit_id, version, version, w.organization, w.office_id, w.week, false, w.visit
+from (
+    select v.visit_id, v.organization, v.office_id, p.week, to_jsonb(v) as visit
+    from public.planned p join schedule.visit v using (visit_id)
+    order by visit_id
+) w, generate_series(1, 2) version;
 
 insert into sync.push_attempt (partner, organization, office_id, visit_id, version, week, action, generation,
     idempotency_key, state, owner, sent_at, settle_at, calls)

@@ -101,6 +101,17 @@ def test_a_trigger_of_the_product_that_writes_the_visit_again_has_the_last_word(
     assert [each["note"] for each in admin.execute(last)] == ["polished", "polished"]
 
 
+def test_a_trigger_of_the_product_that_writes_a_deleted_visit_anew_keeps_it(product: Product) -> None:
+    product.database.admin().execute(
+        "create function schedule.keep() returns trigger language plpgsql as $$ begin"
+        " insert into schedule.visit values (old.*); return null; end $$;"
+        "create trigger keep after delete on schedule.visit for each row execute function schedule.keep()"
+    )
+    product.apply(visits=[row(1)])
+    product.product.execute("delete from schedule.visit")
+    assert versions(product, "v-0001") == [(1, 1, False)]
+
+
 def test_a_statement_that_touches_no_visit_captures_nothing(product: Product) -> None:
     product.product.execute("delete from schedule.visit where visit_id = 'nobody'")
     assert count(product.database.admin(), "sync.change_history") == 0

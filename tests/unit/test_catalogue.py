@@ -21,6 +21,8 @@ OUTCOME_CODES = [
     "outcome_unknown",
     "outcome_unknown_person",
     "blocked_no_key",
+    *(f"no_key_{entity}" for entity in ("office", "patient", "practitioner")),
+    *(f"{entity}_in_quarantine" for entity in ("office", "patient", "practitioner")),
     "slice_held",
     "slice_incomplete",
     "merged",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from partner_sync.catalogue import Language
 from partner_sync.database import Connection, translated_errors
@@ -24,20 +25,18 @@ SAMPLES = 3
 
 @dataclass(frozen=True, kw_only=True)
 class OrganizationPlan:
-    """What a push of a week comes to for one organization: ``visits`` would be sent, one call each.
+    """What a push of a week comes to for one organization: ``visits`` would be sent, in ``calls`` calls.
 
-    ``blocked``: how many cannot, by reason; a few of them by our own visit ids, beside a few of those that can.
+    A visit that has to be taken back elsewhere is a call of its own; a batch is one call. ``blocked``: how many visits
+    cannot leave, by reason; a few of them by our own visit ids, beside a few of those that can.
     """
 
     organization: str
     visits: int
+    calls: int
     blocked: Mapping[str, int]
     sample_visit_ids: tuple[str, ...]
     blocked_visit_ids: tuple[str, ...]
-
-    @property
-    def calls(self) -> int:
-        return self.visits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,33 +91,60 @@ def plan_push(
     conn: Connection, *, partner: Partner, organizations: Sequence[str], week: Week, resend: bool = False
 ) -> Plan:
     """The plan for the finalized offices of these organizations, as login sync_release; writes nothing."""
-    plans = tuple(_organization_plan(conn, partner, code, week=week, resend=resend) for code in organizations)
+    plans = [plan_organization(conn, partner, code, week=week, resend=resend) for code in organizations]
+    return plan_of(partner, week, plans)
+
+
+def plan_of(partner: Partner, week: Week, plans: Sequence[OrganizationPlan]) -> Plan:
+    """The plan of several organizations side by side, with the seconds that their calls take under the limits."""
     calls = {plan.organization: plan.calls for plan in plans}
     seconds = seconds_under(limits_of(partner), calls, start_at=datetime.now(UTC))
-    return Plan(week=week, organizations=plans, seconds=seconds)
+    return Plan(week=week, organizations=tuple(plans), seconds=seconds)
 
 
-def _organization_plan(
-    conn: Connection, partner: Partner, organization: str, *, week: Week, resend: bool
+def plan_organization(
+    conn: Connection,
+    partner: Partner,
+    organization: str,
+    *,
+    week: Week,
+    resend: bool = False,
+    only: Sequence[str] | None = None,
 ) -> OrganizationPlan:
+    """The plan of one organization, as login sync_release; ``only``: of these visits, which are all sent anew."""
     facts = {
         "partner": partner.slug,
         "organization": organization,
         "week": week.monday,
         "resend": resend,
         "needs": list(needed_keys(partner)),
+        "only": None if only is None else list(only),
     }
     with translated_errors():
-        rows = conn.execute(statement("release.releasable_visits"), facts).fetchall()
-    sendable = [row["visit_id"] for row in rows if row["reason"] is None]
+        rows = conn.execute(statement("release.planned_calls"), facts).fetchall()
+    leaving = [row for row in rows if row["reason"] is None]
     blocked = [row for row in rows if row["reason"] is not None]
     return OrganizationPlan(
         organization=organization,
-        visits=len(sendable),
+        visits=len({row["visit_id"] for row in leaving}),
+        calls=_calls(partner, leaving),
         blocked=Counter(row["reason"] for row in blocked),
-        sample_visit_ids=tuple(sendable[:SAMPLES]),
+        sample_visit_ids=tuple(row["visit_id"] for row in leaving if row["action"] == "put")[:SAMPLES],
         blocked_visit_ids=tuple(row["visit_id"] for row in blocked[:SAMPLES]),
     )
+
+
+def _calls(partner: Partner, rows: Sequence[Mapping[str, Any]]) -> int:
+    """How many calls these items take: a batch is one, of one office where limits count by office."""
+    if partner.push is None:
+        return 0
+    by_office = any(limit.scope == "office" for limit in partner.limits)
+    alike = Counter((row["action"], row["named"], row["office_id"] if by_office else None) for row in rows)
+    calls = 0
+    for (action, named, _), count in alike.items():
+        batch = partner.push.batch_of(action, named=named)
+        calls += -(-count // (batch.size if batch else 1))
+    return calls
 
 
 def sample_calls(conn: Connection, *, partner: str, visits: Sequence[str]) -> tuple[VisitCall, ...]:

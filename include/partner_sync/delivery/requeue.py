@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from partner_sync.database import Connection, translated_errors
-from partner_sync.delivery.plan import SAMPLES, OrganizationPlan, Plan
-from partner_sync.limits import limits_of, seconds_under
+from partner_sync.delivery.plan import Plan, plan_of, plan_organization
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
 from partner_sync.weeks import Week
@@ -28,10 +26,9 @@ class FailedWeek:
 
 def plan_failed(conn: Connection, failed: FailedWeek, *, partner: Partner, organizations: Sequence[str]) -> Plan:
     """What a push of the failed visits would come to, as login sync_release; writes nothing."""
-    plans = tuple(_organization_plan(code, failed_visits(conn, failed, organization=code)) for code in organizations)
-    calls = {plan.organization: plan.calls for plan in plans}
-    seconds = seconds_under(limits_of(partner), calls, start_at=datetime.now(UTC))
-    return Plan(week=failed.week, organizations=plans, seconds=seconds)
+    visits = {code: failed_visits(conn, failed, organization=code) for code in organizations}
+    plans = [plan_organization(conn, partner, code, week=failed.week, only=visits[code]) for code in organizations]
+    return plan_of(partner, failed.week, plans)
 
 
 def failed_visits(conn: Connection, failed: FailedWeek, *, organization: str) -> list[str]:
@@ -57,13 +54,3 @@ def _facts(failed: FailedWeek, organization: str) -> dict[str, object]:
         "week": failed.week.monday,
         "run_key": failed.run_key,
     }
-
-
-def _organization_plan(organization: str, visits: Sequence[str]) -> OrganizationPlan:
-    return OrganizationPlan(
-        organization=organization,
-        visits=len(visits),
-        blocked={},
-        sample_visit_ids=tuple(visits[:SAMPLES]),
-        blocked_visit_ids=(),
-    )

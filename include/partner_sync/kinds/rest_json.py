@@ -124,11 +124,11 @@ class RestJsonKind:
         return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer=answer) or ref)
 
     def batch_size(self, action: Action, *, named: bool) -> int:
-        section = self._batch_section(action, named=named)
+        section = self._push.batch_of(action, named=named)
         return section.size if section else 1
 
     def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
-        section = self._batch_section(calls[0].action, named=calls[0].partner_ref is not None)
+        section = self._push.batch_of(calls[0].action, named=calls[0].partner_ref is not None)
         if section is None:
             raise ConfigError(problem=f"The partner file of {self._partner.slug} has no batch for these visits.")
         return BatchSender(self._client, self._push, section, written=self._written).send(calls)
@@ -136,7 +136,7 @@ class RestJsonKind:
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
         if what == "read_back":
             return self._push.read_back.endpoint if self._push.read_back else ""
-        batched = self._batch_section(what, named=named)
+        batched = self._push.batch_of(what, named=named)
         return batched.endpoint if batched else self._section(what, named=named).endpoint
 
     def read_back(self, call: VisitCall) -> Presence:
@@ -179,15 +179,6 @@ class RestJsonKind:
         if action == "withdraw":
             return self._push.withdraw
         return self._push.put if named or self._push.post is None else self._push.post
-
-    def _batch_section(self, action: Action, *, named: bool) -> BatchCall | None:
-        batch = self._push.batch
-        if batch is None:
-            return None
-        if action == "withdraw":
-            # Without its name such a visit is looked up first, which is a matter of one visit.
-            return batch.withdraw if batch.withdraw and (named or batch.withdraw.ref_in is None) else None
-        return batch.put if named or self._push.post is None else batch.post
 
     def _key(self, call: VisitCall, section: Call) -> str:
         """The idempotency key. An item that was to change a visit and then creates it is another request (see the

@@ -223,6 +223,17 @@ class Push(Part):
                 raise ValueError(msg)
         return self
 
+    def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:
+        """The call that takes several such visits, if there is one. ``named``: the partner has named the visit."""
+        if self.batch is None:
+            return None
+        if action == "withdraw":
+            # Without its name such a visit is looked up first, which is a matter of one visit.
+            return (
+                self.batch.withdraw if self.batch.withdraw and (named or self.batch.withdraw.ref_in is None) else None
+            )
+        return self.batch.put if named or self.post is None else self.batch.post
+
     @property
     def endpoints(self) -> tuple[str, ...]:
         """Every endpoint that a push may call, as method and path template."""

@@ -1,0 +1,157 @@
+"""The plan says before anything is asked for what a push of a week comes to: visits, calls, and what is blocked."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partner_sync.delivery.plan import OrganizationPlan, plan_push
+from partner_sync.partners.loader import load_partners
+from partner_sync.partners.model import Partner
+from partner_sync.partners.push import Batch, BatchCall
+from postgres.hand_pusher import HandPusher, release
+from postgres.product import PARTNER, WEEK, Product, make_product
+from postgres.test_requeue import requeue
+from postgres.test_todo_property import STEPS, Step, World, played
+from postgres_server import Database
+
+NEXT = WEEK.next()
+FILES = Path(__file__).resolve().parents[2] / "include" / "partners"
+
+
+@pytest.fixture
+def product(database: Database) -> Product:
+    """Three visits in a finalized week that nobody has released."""
+    made = make_product(database)
+    for visit_id in ("v1", "v2", "v3"):
+        made.visit(visit_id)
+    made.week("finalized")
+    return made
+
+
+@pytest.fixture(scope="module")
+def partner() -> Partner:
+    return load_partners(FILES).partners[PARTNER]
+
+
+def plan(product: Product, partner: Partner, *, resend: bool = False) -> OrganizationPlan:
+    conn = product.database.connect("release")
+    return plan_push(conn, partner=partner, organizations=["sakura"], week=WEEK, resend=resend).organizations[0]
+
+
+def test_a_week_that_was_never_released_is_planned_whole_and_nothing_is_written(
+    product: Product, partner: Partner
+) -> None:
+    product.visit("v4", office_id=2)
+    assert (plan(product, partner).visits, plan(product, partner).calls) == (3, 3)
+    admin = product.database.admin()
+    assert admin.execute("select from sync.push_request union all select from sync.release").fetchall() == []
+
+
+def test_what_the_partner_holds_in_this_version_is_planned_in_a_resend_only(product: Product, partner: Partner) -> None:
+    release(product)
+    HandPusher(product).push("v1", "v2", "v3")
+    product.visit("v2", revision=2, note="edited")
+    assert plan(product, partner).sample_visit_ids == ("v2",)
+    assert plan(product, partner, resend=True).calls == 3
+
+
+def test_a_rejected_visit_is_planned_again_when_it_was_requeued(product: Product, partner: Partner) -> None:
+    release(product)
+    HandPusher(product).push("v1", "v2", "v3", outcome="rejected")
+    assert plan(product, partner).calls == 0
+    requeue(product, "v1")
+    assert plan(product, partner).sample_visit_ids == ("v1",)
+
+
+def test_a_visit_that_moved_in_from_a_released_week_is_two_calls(product: Product, partner: Partner) -> None:
+    product.week("finalized", week=NEXT)
+    product.visit("v4", day=NEXT.monday)
+    release(product, NEXT)
+    HandPusher(product).push("v4")
+    product.visit("v4", revision=2)
+    found = plan(product, partner)
+    assert (found.visits, found.calls) == (4, 5)
+
+
+def test_a_cancel_is_a_call_only_where_the_partner_holds_the_visit(product: Product, partner: Partner) -> None:
+    release(product)
+    HandPusher(product).push("v1", "v2")
+    for visit_id in ("v1", "v3"):
+        product.visit(visit_id, revision=2, status="cancelled")
+    found = plan(product, partner)
+    assert (found.visits, found.calls, found.sample_visit_ids) == (1, 1, ())
+
+
+def test_blocked_visits_are_counted_by_their_reason_and_make_no_call(product: Product, partner: Partner) -> None:
+    admin = product.database.admin()
+    admin.execute("delete from canonical.crosswalk where entity = 'patient' and canonical_id in (12, 13)")
+    for number, patient in ((2, 12), (3, 13)):
+        product.visit(f"v{number}", revision=2, patient_id=patient)
+    admin.execute("update canonical.patient set insurer_number = '1', insured_number = '2' where id = 13")
+    admin.execute(
+        "insert into quarantine.row (partner, organization, entity, source_key, reasons, staged, raw, first_run_key,"
+        " last_run_key) values ('honoka', 'sakura', 'patient', 'P-13', '[]',"
+        """ '[{"insurer_number": "1", "insured_number": "2"}]', '[{}]', 'run', 'run')"""
+    )
+    found = plan(product, partner)
+    assert (found.calls, found.blocked) == (1, {"no_key_patient": 1, "patient_in_quarantine": 1})
+    assert found.blocked_visit_ids == ("v2", "v3")
+
+
+def test_a_batch_is_one_call(product: Product, partner: Partner) -> None:
+    assert partner.push is not None
+    batch = Batch(
+        put=BatchCall(
+            method="PUT", path="/v1/batch", size=2, key_in="id", key_at="id", ok_when={"from": "ok", "is_set": True}
+        )
+    )
+    batched = partner.model_copy(update={"push": partner.push.model_copy(update={"batch": batch})})
+    assert (plan(product, batched).visits, plan(product, batched).calls) == (3, 2)
+
+
+def planned(world: World, *, anew: bool = False) -> set[tuple[str, date, str]]:
+    rows = world.admin.execute(
+        "select visit_id, week, action from sync.planned_calls(%s, 'sakura', %s, '{}', %s)",
+        (PARTNER, WEEK.monday, anew),
+    )
+    return {tuple(row.values()) for row in rows}  # type: ignore[misc]  # rows are dicts
+
+
+def to_do(world: World) -> set[tuple[str, date, str]]:
+    """What a push of the week would take: items that need a call, of visits that have one in the week."""
+    rows = world.admin.execute(
+        "select t.visit_id, t.week, t.action from sync.todo t where sync.needs_call(t) and exists ("
+        " select from sync.todo here where here.visit_id = t.visit_id and here.week = %s and sync.needs_call(here))",
+        [WEEK.monday],
+    )
+    return {tuple(row.values()) for row in rows}  # type: ignore[misc]  # rows are dicts
+
+
+#: Two visits in two finalized weeks, of which the second is released.
+FINALIZED: list[tuple[Step, int]] = [(World.edit, 0), (World.edit, 7), (World.edit, 0)]
+FINALIZED += [(STEPS[6], 0), (STEPS[6], 7), (STEPS[8], 7)]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from([0, 7])), max_size=10),
+    anew=st.booleans(),
+)
+def test_what_is_planned_is_what_there_is_to_do_after_the_release(
+    database: Database, steps: list[tuple[Step, int]], anew: bool
+) -> None:
+    world = played(database)
+    for number, (step, days) in enumerate([*FINALIZED, *steps, (STEPS[6], 0)], start=1):
+        step(world, number, days)
+    world.admin.execute("update sync.link set enabled = true")
+    found = planned(world, anew=anew)
+    here = {visit_id for visit_id, week, _ in found if week == WEEK.monday}
+    before = {row for row in found if row[0] in here}
+    world.release(99, 0, mode="resend" if anew else "changes")
+    assert before == to_do(world)
+    database.close()
