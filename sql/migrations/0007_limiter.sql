@@ -1,5 +1,5 @@
 -- The ledger of calls granted against each partner's limits (design, 5: rules 7, 8 and 10; design, 6), and what each limit
--- lets through. Nobody writes these tables directly: sync.acquire grants (0008), what the partner says narrows (0008).
+-- lets through. Nobody writes these tables directly: sync.acquire grants (0008), what the partner says narrows (0017).
 
 -- What a limit counts together: vendor '', an organization, an office, an endpoint. Its row lock is the turnstile: whatever
 -- stands on the bucket, in its ledger or its limits is written under it.
@@ -355,89 +355,6 @@ begin
             / extract(epoch from l.cost));
     end if;
     return greatest(0, least(room, l.left_calls));
-end $$;
-
--- The first moment at which at least so many calls have left: the row of the ledger that brings them up to it, else now.
--- The calls of open grants leave at once, as a rule: to wait for their expiry would be to come back seconds too late.
-create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz, now_at timestamptz) returns timestamptz
-    language plpgsql stable as $$
-declare
-    found_at timestamptz;
-begin
-    if p_total <= sync.logged_by(bucket, after_at) then
-        return null;
-    end if;
-    select left_at into found_at from sync.rate_ledger
-    where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
-    return coalesce(found_at, now_at);
-end $$;
-
--- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
--- when as many would have gone through one after the other.
-create function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
-    returns timestamptz
-    language plpgsql volatile as $$
-declare
-    bounds record;
-    used bigint;
-    rounds bigint := (calls - 1) / l.requests;
-    need bigint := 1 + (calls - 1) % l.requests;
-    at timestamptz := from_at;
-begin
-    if l.left_calls < 1 then
-        at := greatest(at, l.left_until_at);
-    end if;
-    if l.counts = 'sliding_window' then
-        at := greatest(at, l.per + l.jitter
-            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter, now_at));
-    elsif l.counts = 'fixed_window' then
-        bounds := sync.fixed_window(l, at);
-        used := case when bounds.starts_at > now_at
-            then (select coalesce(sum(o.calls), 0) from sync.rate_open o
-                  where o.bucket_id = l.bucket_id and o.leaves_by_at >= bounds.starts_at)
-            else granted - sync.logged_before(l.bucket_id, bounds.starts_at) end;
-        at := case when at >= bounds.ends_at - l.jitter or used + need > l.requests then bounds.ends_at + l.jitter
-            else greatest(at, bounds.starts_at + l.jitter) end;
-    elsif l.counts = 'in_flight' then
-        -- Nobody knows when a call comes back: soon, as a rule, and when its lease ends at the latest.
-        if sync.limit_room(l, granted, now_at) < 1 then
-            at := greatest(at, least(now_at + interval '0.5 seconds',
-                (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
-        end if;
-    elsif l.counts <> 'told_only' then
-        return greatest(at, sync.level_full_at(l, now_at, true) + calls * l.cost - l.tolerance);
-    end if;
-    return at + rounds * l.per;
-end $$;
-
--- The first moment at which all of them let one call through, and those that several share so many as are ahead of it
--- besides. A later limit can push the time into the closed edge of a fixed window, so they are asked again until none
--- moves it. Windows that are hardly ever open at one time give a time to ask again, not an endless search.
-create function sync.limits_open_at(p_limits sync.limit_spec[], ahead bigint, from_at timestamptz, now_at timestamptz,
-    p_shared boolean default true) returns timestamptz
-    language plpgsql volatile as $$
-declare
-    entry record;
-    at timestamptz := from_at;
-    before timestamptz;
-begin
-    if from_at = 'infinity' then
-        return from_at;
-    end if;
-    for round in 1 .. 100 loop
-        before := at;
-        for entry in
-            select sync.narrowed((l.*)::sync.limit_spec, now_at) as l, b.granted, l.scope in ('vendor', 'endpoint') as shared
-            from unnest(p_limits) l join sync.rate_bucket b on b.id = l.bucket_id
-        loop
-            if p_shared or not entry.shared then
-                at := sync.limit_opens_at(entry.l, entry.granted, 1 + case when entry.shared and round = 1 then ahead else 0 end,
-                    at, now_at);
-            end if;
-        end loop;
-        exit when at = before;
-    end loop;
-    return at;
 end $$;
 
 revoke execute on all functions in schema sync from public;

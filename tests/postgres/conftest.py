@@ -1,4 +1,4 @@
-"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, a partner that keeps its visits, a ledger."""
+"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, a partner with a memory, a ledger."""
 
 from __future__ import annotations
 
