@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from partner_sync_airflow.building.arguments import cron
 from partner_sync_airflow.forms_of_repair import answer_params
 from partner_sync_airflow.operators.answer import AnswerLostOperator
 
@@ -19,7 +20,7 @@ with DAG(
     dag_id="answer_lost",
     description="送信結果の確認 / a person's word on lost answers: is the visit at the partner?",
     tags=["schedule", "answer_lost"],
-    schedule=None,
+    schedule=cron(None),
     catchup=False,
     # Without a schedule nothing starts by itself, and whoever answers should not wait for a DAG to be switched on.
     is_paused_upon_creation=False,

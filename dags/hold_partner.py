@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
+from partner_sync_airflow.building.arguments import cron
 from partner_sync_airflow.forms import hold_params
 from partner_sync_airflow.operators.hold import HoldPartnerOperator
 
@@ -18,7 +19,7 @@ with DAG(
     dag_id="hold_partner",
     description="連携先の一時停止・再開 / hold or resume a partner or one of its organizations",
     tags=["hold"],
-    schedule=None,
+    schedule=cron(None),
     catchup=False,
     # Without a schedule nothing starts by itself; and an order to stop calls must not wait for a DAG to be switched on.
     is_paused_upon_creation=False,

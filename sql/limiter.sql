@@ -21,3 +21,7 @@ from sync.refused(%(partner)s, %(organization)s, %(until_at)s, %(scope)s, %(limi
 -- name: told
 -- What the partner says is left, and its policy, for some of the limits.
 select sync.told(%(partner)s, %(organization)s, %(limits)s, %(jitter_seconds)s, %(told)s::jsonb)
+
+-- name: queue_up
+-- Organizations that will ask one after the other.
+select sync.queue_up(%(partner)s, %(organizations)s, %(call_class)s, %(wanted)s, %(limits)s, %(jitter_seconds)s)

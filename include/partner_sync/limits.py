@@ -119,16 +119,27 @@ class Binding:
         return any(limit["counts"] == "in_flight" for limit in self.limits)
 
     def place_of(self, quota: Quota) -> int:
-        """Which limit (its place) a quota of the partner is about: the one with its window, and if there are several
-        with its figure too, else the narrowest scope; without any, the organization as a whole.
+        """Which limit (its place) a quota of the partner is about: the one with its window, or with its figure where
+        the partner names no window; of several the one with its figure, then the narrowest scope. Without any, the
+        organization as a whole.
         """
-        like = [at for at, limit in enumerate(self.limits) if limit.get("per_seconds") == quota.window_seconds]
-        if not quota.window_seconds or not like:
-            return min(range(len(self.limits)), key=lambda at: self.limits[at]["scope"] != "organization")
-        return min(
-            like,
-            key=lambda at: (self.limits[at]["requests"] != quota.requests, _NARROWEST.index(self.limits[at]["scope"])),
-        )
+        places = range(len(self.limits))
+        like = [at for at in places if self._figure(at, "per_seconds") == quota.window_seconds]
+        if quota.window_seconds is None:
+            like = [at for at in places if self._figure(at, "requests") == quota.requests]
+        return min(like or self._of_organization(), key=lambda at: self._distance(at, quota))
+
+    def _figure(self, place: int, name: str) -> object:
+        """A figure of a limit over time; other limits have none that a quota could be about."""
+        limit = self.limits[place]
+        return limit[name] if limit["counts"] not in {"in_flight", "told_only"} else -1
+
+    def _of_organization(self) -> list[int]:
+        return [at for at, limit in enumerate(self.limits) if limit["scope"] == "organization"]
+
+    def _distance(self, place: int, quota: Quota) -> tuple[bool, int]:
+        limit = self.limits[place]
+        return limit.get("requests") != quota.requests, _NARROWEST.index(limit["scope"])
 
     def same_window(self, quota: Quota) -> bool:
         """Whether some limit has the quota's window, so that their figures can be compared."""

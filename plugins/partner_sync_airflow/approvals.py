@@ -113,7 +113,7 @@ def start_run(context: Context, *, dag_id: str, run_id: str, conf: dict[str, Any
 
 def question_run_id(context: Context) -> str:
     """The run of the question that this run asks: a retry asks no second one, a cleared run does."""
-    clears = getattr(context["dag_run"], "clear_number", 0) or 0
+    clears = context["dag_run"].clear_number or 0
     return _bounded(f"ask__{context['run_id']}" + (f"__{clears}" if clears else ""))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from partner_sync.partners.loader import load_partners
+from partner_sync.partners.loader import Directory, load_partners
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.building.arguments import Kind
 from partner_sync_airflow.building.broken import broken_dag
@@ -24,7 +24,7 @@ def dags_of(kind: Kind, build: BuildDag, *, wanted: str | None, folder: Path | N
     A broken partner file keeps its DAG ids: Airflow drops every DAG of a file that raises, and a DAG that is not there
     cannot say what is wrong.
     """
-    found = load_partners(folder or partners_folder())
+    found = _partners(folder or partners_folder(), wanted)
     dags: dict[str, DAG] = {}
     for name, problems in found.broken.items():
         # A file whose name is no slug never had a DAG id: any that Airflow takes will do.
@@ -35,3 +35,12 @@ def dags_of(kind: Kind, build: BuildDag, *, wanted: str | None, folder: Path | N
         if wanted in (None, f"{slug}__{kind}") and (dag := build(partner)) is not None:
             dags[dag.dag_id] = dag
     return dags
+
+
+def _partners(folder: Path, wanted: str | None) -> Directory:
+    """The partner that is wanted; all of them otherwise, also when a file's name is another than its DAG ids say."""
+    if wanted is not None:
+        found = load_partners(folder, only=wanted.partition("__")[0])
+        if found.partners or found.broken:
+            return found
+    return load_partners(folder)

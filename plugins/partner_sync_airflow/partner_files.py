@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from partner_sync.errors import ConfigError, PartnerFileError
-from partner_sync.partners.loader import Directory, load_partners
+from partner_sync.partners.loader import load_partners
 from partner_sync.partners.model import Partner
 
 FOLDER_VARIABLE = "PARTNER_SYNC_PARTNERS"
@@ -19,14 +19,9 @@ def partners_folder() -> Path:
     return Path(named) if named else _COMMITTED
 
 
-def directory() -> Directory:
-    """All partners, read anew: a task sees the file as it stands now."""
-    return load_partners(partners_folder())
-
-
 def partner_named(slug: str) -> Partner:
-    """The partner of a task; raises PartnerFileError when its file has been broken since the DAG was read."""
-    found = directory()
+    """The partner as its file says now; raises PartnerFileError when it has been broken since the DAG was read."""
+    found = load_partners(partners_folder(), only=slug)
     if slug in found.broken:
         raise PartnerFileError(partner=slug, problems="\n".join(map(str, found.broken[slug])))
     if slug not in found.partners:

@@ -1,4 +1,5 @@
--- Grants from the ledger of 0007: shared out fairly, closed early, and stopped by what somebody says.
+-- Grants from the ledger of 0007: taken, finished, and stopped by what somebody says. Who waits gets its turn by 0016; what
+-- the partner says narrows the limits by 0017.
 
 -- What stops the calls of an organization at now_at, whatever the limits leave: nothing is granted before until_at
 -- ('infinity': until somebody lets it go), by reason 'paused', 'circuit_open' or 'held'. most_calls: where it does not stop
@@ -14,135 +15,94 @@ begin
     reason := case when until_at > now_at then 'paused' end;
 end $$;
 
--- Fairness. Who got less than it wanted stands in a queue of its partner. On each limit, in this order:
---   1. who got nothing for a while: a floor each, the longest wait first. "A while" is long enough that all floors
---      together take no more than half of what the limit lets through;
---   2. requests (a planner waits), 3. ticks and master reads: each the one with the lowest turn, so that all who wait
---      get the same; the longest wait first among equals.
--- The order is the same on every limit, so the first of it always gets something: nobody waits in a circle. A call for one
--- that is away (told to come back later, or late) is kept only where it would be missing at its return.
-create type sync.place as (turn bigint, wanted bigint, owed bigint, later boolean, mine boolean);
-
-create function sync.places(l sync.limit_spec, p_partner text, p_organization text, p_class text, now_at timestamptz)
-    returns sync.place[]
+-- The first moment after after_at at which so many calls have left, by the row of the ledger or the open grant that brings
+-- them up to it; null when they had by then.
+create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz) returns timestamptz
     language plpgsql stable as $$
 declare
-    -- For how long a call that is granted now stays counted.
-    horizon interval := case when l.counts = 'in_flight' then interval '2 seconds' else coalesce(l.tolerance, l.per) end;
-    grace interval := greatest(interval '2 seconds', least(horizon, interval '30 seconds'));
+    found_at timestamptz;
 begin
-    return (
-        with waiting as materialized (
-            -- n: also those who are away, or a floor would grow as others are served.
-            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at,
-                d.ready_at <= now_at and d.returns_at < now_at + 0.9 * horizon and now_at <= d.returns_at + grace as counts
-            from sync.rate_demand d
-            where d.partner = p_partner and d.wanted > 0 and l.bucket_id = any (d.buckets) and d.expires_at > now_at
-        ), judged as (
-            select w.*,
-                case when served_at <= now_at - greatest(l.per, interval '1 second', 2.0 * n / l.requests * l.per)
-                    then least(wanted, greatest(1, l.requests / (2 * n))) else 0 end as owed
-            from waiting w where counts
-        )
-        select array_agg((turn + owed, wanted - owed, owed, call_class <> 'request',
-                (organization, call_class) = (p_organization, p_class))::sync.place
-            order by waits_since_at, organization, call_class)
-        from judged);
-end $$;
-
--- Up to which turn so many calls go when the lowest turns get them first, and how many are then left for one more each.
-create function sync.level_of(peers sync.place[], calls bigint, out level bigint, out spare bigint)
-    language plpgsql immutable as $$
-begin
-    with edge as (
-        select e.at, sum(e.step) as step
-        from (select turn as at, 1 as step from unnest(peers) union all select turn + wanted, -1 from unnest(peers)) e
-        group by e.at
-    ), line as (
-        select at, sum(step) over (order by at) as slope, coalesce(lead(at) over (order by at) - at, 0) as width from edge
-    ), filled as (
-        select at, slope, sum(slope * width) over (order by at) - slope * width as before from line
-    )
-    select at + div(calls - before, slope), mod(calls - before, slope) into level, spare
-    from filled where before <= calls and slope > 0 order by at desc limit 1;
-end $$;
-
--- How much of the room on one limit is for this caller, and how many calls are ahead of its next one.
-create function sync.fair_share(l sync.limit_spec, room bigint, p_partner text, p_organization text, p_class text,
-    now_at timestamptz, out calls bigint, out ahead bigint)
-    language plpgsql stable as $$
-declare
-    places sync.place[] := sync.places(l, p_partner, p_organization, p_class, now_at);
-    peers sync.place[] := '{}';
-    me sync.place;
-    d sync.place;
-    left_over bigint := room;
-    standing record;
-    older bigint;
-begin
-    foreach d in array places loop
-        if d.mine then
-            me := d;
-            calls := greatest(0, least(d.owed, left_over));
-        end if;
-        left_over := left_over - d.owed;
-    end loop;
-    peers := array(select p from unnest(places) p where p.later = me.later and p.wanted > 0);
-    select coalesce(sum(p.owed) filter (where not p.mine), 0), coalesce(sum(p.wanted) filter (where me.later and not p.later), 0)
-    into ahead, older from unnest(places) p;
-    left_over := left_over - older;
-    ahead := ahead + older;
-    if left_over > 0 and me.wanted > 0 then
-        standing := sync.level_of(peers, left_over);
-        select count(*) into older
-        from unnest(peers) with ordinality p (turn, wanted, owed, later, mine, at)
-        where p.turn <= standing.level and p.turn + p.wanted > standing.level
-            and p.at < (select m.at from unnest(peers) with ordinality m (turn, wanted, owed, later, mine, at) where m.mine);
-        calls := calls + least(me.wanted, greatest(0, standing.level - me.turn))
-            + case when me.turn <= standing.level and me.turn + me.wanted > standing.level and older < standing.spare
-                then 1 else 0 end;
+    if p_total <= sync.logged_by(bucket, after_at) then
+        return null;
     end if;
-    select ahead + coalesce(sum(least(p.wanted, greatest(0, me.turn - me.owed + fair_share.calls + 1 - p.turn))), 0) into ahead
-    from unnest(peers) p where not p.mine;
+    select left_at into found_at from sync.rate_ledger
+    where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
+    if found_at is null then
+        select o.leaves_by_at into found_at
+        from (select leaves_by_at, (select logged from sync.rate_bucket where id = bucket)
+                  + sum(calls) over (order by leaves_by_at, grant_id) as total
+              from sync.rate_open where bucket_id = bucket) o
+        where o.total >= p_total order by o.leaves_by_at limit 1;
+    end if;
+    return found_at;
 end $$;
 
--- Takes a place in the queue, or keeps it. One that comes begins where those who wait stand, not before them.
-create function sync.join_queue(p_partner text, p_organization text, p_class text, p_wanted integer, p_buckets bigint[],
-    now_at timestamptz) returns void
-    language plpgsql volatile as $$
-begin
-    insert into sync.rate_demand as d
-    select p_partner, p_organization, p_class, p_wanted, p_buckets, now_at,
-        coalesce(min(o.turn) filter (where o.wanted > 0), max(o.turn), 0), '-infinity', now_at, now_at, 'limit',
-        now_at + interval '30 seconds'
-    from sync.rate_demand o
-    where o.partner = p_partner and o.expires_at > now_at and (o.call_class = 'request') = (p_class = 'request') and o.buckets && p_buckets
-    on conflict (partner, organization, call_class) do update
-        set wanted = excluded.wanted, buckets = excluded.buckets, turn = greatest(d.turn, excluded.turn),
-            since_at = case when d.wanted = 0 then now_at else d.since_at end,
-            ready_at = now_at, returns_at = now_at, expires_at = excluded.expires_at;
-end $$;
-
--- Notes what it got. Who has all that it wanted keeps its turn for a minute, so that asking for little, often, is no
--- way to the front. A tick comes again within a minute, the others at the time they are told.
-create function sync.note_turn(p_partner text, p_organization text, p_class text, p_calls bigint, p_wanted bigint,
-    p_ready_at timestamptz, p_retry_at timestamptz, p_reason text, now_at timestamptz) returns void
+-- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
+-- when as many would have gone through one after the other.
+create function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
     language plpgsql volatile as $$
 declare
-    back_at timestamptz := case p_class when 'tick' then greatest(p_retry_at, now_at + interval '1 minute') else p_retry_at end;
+    bounds record;
+    used bigint;
+    rounds bigint := (calls - 1) / l.requests;
+    need bigint := 1 + (calls - 1) % l.requests;
+    at timestamptz := from_at;
 begin
-    -- Others' rows only where nobody holds them: without a shared limit no lock orders two callers here.
-    delete from sync.rate_demand d
-    using (select partner, organization, call_class from sync.rate_demand
-           where partner = p_partner and expires_at <= now_at for update skip locked) gone
-    where (d.partner, d.organization, d.call_class) = (gone.partner, gone.organization, gone.call_class);
-    update sync.rate_demand d
-    set wanted = p_wanted, turn = d.turn + p_calls, served_at = case when p_calls > 0 then now_at else d.served_at end,
-        ready_at = coalesce(p_ready_at, now_at), returns_at = coalesce(back_at, now_at), reason = coalesce(p_reason, d.reason),
-        expires_at = case when p_wanted = 0 then now_at + interval '1 minute'
-            when back_at = 'infinity' then now_at + interval '5 minutes'
-            else back_at + case p_class when 'tick' then interval '15 seconds' else interval '30 seconds' end end
-    where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
+    if l.left_calls < 1 then
+        at := greatest(at, l.left_until_at);
+    end if;
+    if l.counts = 'sliding_window' then
+        at := greatest(at, l.per + l.jitter
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter));
+    elsif l.counts = 'fixed_window' then
+        bounds := sync.fixed_window(l, at);
+        used := case when bounds.starts_at > now_at
+            then (select coalesce(sum(o.calls), 0) from sync.rate_open o
+                  where o.bucket_id = l.bucket_id and o.leaves_by_at >= bounds.starts_at)
+            else granted - sync.logged_before(l.bucket_id, bounds.starts_at) end;
+        at := case when at >= bounds.ends_at - l.jitter or used + need > l.requests then bounds.ends_at + l.jitter
+            else greatest(at, bounds.starts_at + l.jitter) end;
+    elsif l.counts = 'in_flight' then
+        -- Nobody knows when a call comes back: soon, as a rule, and when its lease ends at the latest.
+        if sync.limit_room(l, granted, now_at) < 1 then
+            at := greatest(at, least(now_at + interval '0.5 seconds',
+                (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
+        end if;
+    elsif l.counts <> 'told_only' then
+        return greatest(at, sync.level_full_at(l, now_at) + calls * l.cost - l.tolerance);
+    end if;
+    return at + rounds * l.per;
+end $$;
+
+-- The first moment at which all of them let one call through, and those that several share so many as are ahead of it
+-- besides. A later limit can push the time into the closed edge of a fixed window, so they are asked again until none
+-- moves it. Windows that are hardly ever open at one time give a time to ask again, not an endless search.
+create function sync.limits_open_at(p_limits sync.limit_spec[], ahead bigint, from_at timestamptz, now_at timestamptz,
+    p_shared boolean default true) returns timestamptz
+    language plpgsql volatile as $$
+declare
+    entry record;
+    at timestamptz := from_at;
+    before timestamptz;
+begin
+    if from_at = 'infinity' then
+        return from_at;
+    end if;
+    for round in 1 .. 100 loop
+        before := at;
+        for entry in
+            select sync.narrowed((l.*)::sync.limit_spec, now_at) as l, b.granted, l.scope in ('vendor', 'endpoint') as shared
+            from unnest(p_limits) l join sync.rate_bucket b on b.id = l.bucket_id
+        loop
+            if p_shared or not entry.shared then
+                at := sync.limit_opens_at(entry.l, entry.granted, 1 + case when entry.shared and round = 1 then ahead else 0 end,
+                    at, now_at);
+            end if;
+        end loop;
+        exit when at = before;
+    end loop;
+    return at;
 end $$;
 
 -- The buckets that a caller has locked, as they are at now_at. closed: of these, calls_closed calls have moved to the
@@ -402,151 +362,5 @@ begin
     perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant, p_left_at), none, null, 0, '-infinity', null);
 end $$;
 
--- The partner said stop (rule 8). Never longer than an hour, never shortened. No scope named: the organization first, and
--- the vendor when another organization was told so too and its pause still runs or is less than a minute old.
-create function sync.pause(p_partner text, p_organization text, p_until_at timestamptz, p_scope text)
-    returns table (scope text, until_at timestamptz)
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    now_at timestamptz;
-begin
-    perform set_config('synchronous_commit', 'on', true);
-    -- Two organizations at the same moment must see each other.
-    perform pg_advisory_xact_lock(hashtextextended('sync.pause/' || p_partner, 0));
-    now_at := sync.limiter_now();
-    until_at := least(p_until_at, now_at + interval '1 hour');
-    scope := case when p_scope = 'vendor' then 'vendor' else 'organization' end;
-    if p_scope is null and exists (
-        select from sync.rate_pause o
-        where o.partner = p_partner and o.scope = 'organization' and o.owner <> p_organization and o.guessed
-          and (o.until_at > now_at or o.noted_at > now_at - interval '1 minute')) then
-        scope := 'vendor';
-    end if;
-    insert into sync.rate_pause as p
-    select p_partner, s, case s when 'vendor' then '' else p_organization end, pause.until_at, now_at, p_scope is null
-    from unnest(array ['organization', scope]) s where s = scope or p_scope is null
-    group by s
-    on conflict on constraint rate_pause_pkey do update
-        set until_at = greatest(p.until_at, excluded.until_at), noted_at = excluded.noted_at, guessed = excluded.guessed;
-    select max(p.until_at) into until_at from sync.rate_pause p
-    where p.partner = p_partner and p.scope = pause.scope and p.owner in ('', p_organization);
-    return next;
-end $$;
-
--- How many calls a limit counts now, in calls for each `per`.
-create function sync.calls_counted(l sync.limit_spec, granted bigint, now_at timestamptz) returns double precision
-    language plpgsql stable as $$
-declare
-    span interval := greatest(l.per, l.tolerance);
-begin
-    if l.counts = 'in_flight' then
-        return (select coalesce(sum(e.calls), 0) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at);
-    elsif l.counts = 'fixed_window' then
-        return granted - sync.logged_before(l.bucket_id, (sync.fixed_window(l, now_at)).starts_at);
-    end if;
-    return (granted - sync.logged_by(l.bucket_id, now_at - span)) * extract(epoch from l.per) / extract(epoch from span);
-end $$;
-
--- A 429 says that fewer calls fit than the file allows: somebody else uses the partner's quota, or the file is wrong. The
--- fullest limit of the scopes that were meant holds a little less than what was in its window, for five minutes or 500
--- calls, whichever is longer, and twice as long as before when a raise has met the 429. One 429 takes away about half
--- at most, so that a stray one does not stop us. p_granted_at: of the refused call; calls granted before the last lesson
--- teach nothing new. p_unsent: how many calls of its grant did not get through.
-create function sync.learn(binding sync.rate_binding, p_scopes text[], p_granted_at timestamptz, p_unsent integer) returns void
-    language plpgsql volatile as $$
-declare
-    held sync.held_buckets := sync.hold_buckets(binding.buckets);
-    l sync.limit_spec;
-    fullest sync.limit_spec;
-    used double precision;
-    counted double precision;
-begin
-    if exists (select from sync.rate_limit e join unnest(binding.limits) b on b.id = e.id where e.learned_at >= p_granted_at) then
-        return;
-    end if;
-    foreach l in array binding.limits loop
-        continue when l.counts = 'told_only' or l.scope <> all (p_scopes);
-        l := sync.narrowed(l, held.now_at);
-        used := greatest(0, sync.calls_counted(l, (held.granted)[array_position(held.ids, l.bucket_id)], held.now_at) - p_unsent);
-        if counted is null or used / l.requests > counted / fullest.requests then
-            fullest := l;
-            counted := used;
-        end if;
-    end loop;
-    update sync.rate_limit e
-    set learned = case when e.cost is null then greatest(1, floor(v.learned)) else v.learned end,
-        learned_at = held.now_at,
-        hold = least(interval '4 hours', case when e.raised_at > e.learned_at and e.raised_at + 4 * e.hold > held.now_at
-            then 2 * e.hold else greatest(e.hold, interval '5 minutes', 500 / v.learned * e.per) end),
-        -- The partner's token bucket is empty, whatever ours says.
-        level_full_at = coalesce(held.now_at + e.tolerance, e.level_full_at), level_cost = e.cost, level_at = held.now_at,
-        level_total = (held.logged)[array_position(held.ids, e.bucket_id)]
-    from (select greatest(0.45 * most, least(0.9 * counted, case when fullest.cost is null then 0.9 else 0.7 end * most)) as learned
-          from (select least(requests, learned, case when told_until_at > held.now_at then told_requests end)::double precision as most
-                from sync.rate_limit where id = fullest.id) p) v
-    where e.id = fullest.id;
-    update sync.rate_limit set hold_until_at = learned_at + hold where id = fullest.id;
-    update sync.rate_bucket set narrowed = true where id = fullest.bucket_id;
-end $$;
-
--- A call of this grant was answered with 429: everybody stops (sync.pause), and the limits learn.
-create function sync.refused(p_partner text, p_organization text, p_until_at timestamptz, p_scope text, p_limits text,
-    p_jitter_seconds double precision, p_granted_at timestamptz, p_unsent integer)
-    returns table (scope text, until_at timestamptz)
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
-    meant text[];
-begin
-    select s.scope, s.until_at into refused.scope, refused.until_at
-    from sync.pause(p_partner, p_organization, p_until_at, p_scope) s;
-    meant := case when refused.scope = 'vendor' then array ['vendor', 'endpoint']
-        when p_scope is not null then array [p_scope] else array ['vendor', 'organization', 'office', 'endpoint'] end;
-    if not exists (select from unnest(binding.limits) l where l.scope = any (meant) and l.counts <> 'told_only') then
-        meant := array ['vendor', 'organization', 'office', 'endpoint'];
-    end if;
-    perform sync.learn(binding, meant, p_granted_at, p_unsent);
-    return next;
-end $$;
-
--- What the partner's RateLimit fields say: [{"limit": its place in p_limits, from 1, "requests", "left", "until_at"}]. A
--- policy smaller than the file holds for ten minutes or its window, an hour at most, unless it is told again; what is left
--- holds until the partner counts anew, an hour at most. Calls that others hold and may still make are taken off.
-create function sync.told(p_partner text, p_organization text, p_limits text, p_jitter_seconds double precision, p_told jsonb)
-    returns void
-    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
-    held sync.held_buckets := sync.hold_buckets(binding.buckets);
-    latest timestamptz := held.now_at + interval '1 hour';
-    t record;
-begin
-    perform set_config('synchronous_commit', 'on', true);
-    for t in select * from jsonb_to_recordset(p_told) as t ("limit" integer, requests integer, "left" bigint, until_at timestamptz) loop
-        update sync.rate_limit e
-        set told_requests = case when t.requests < e.requests then greatest(1, t.requests) end,
-            told_until_at = case when t.requests < e.requests
-                then least(latest, held.now_at + greatest(interval '10 minutes', e.per)) end
-        where e.id = ((binding.limits)[t."limit"]).id and t.requests is not null;
-        -- Told again about the same window, the smaller figure counts: answers do not arrive in the order of the calls.
-        update sync.rate_limit e
-        set left_calls = least(
-                greatest(0, t."left" - (select coalesce(sum(o.calls), 0) from sync.rate_open o where o.bucket_id = e.bucket_id)),
-                case when e.left_until_at > held.now_at and abs(extract(epoch from e.left_until_at - least(t.until_at, latest))) <= 2
-                    then e.left_calls end),
-            left_until_at = least(t.until_at, latest)
-        where e.id = ((binding.limits)[t."limit"]).id and t."left" is not null and t.until_at > held.now_at;
-    end loop;
-    update sync.rate_bucket set narrowed = true where id = any (held.ids);
-end $$;
-
--- Who waits for the limits of a partner, since when, until when (null: until somebody lets it go) and why.
-create view sync.waiting as
-select partner, organization, call_class, since_at as since, nullif(returns_at, 'infinity') as opens_at, reason
-from sync.rate_demand where wanted > 0 and expires_at > sync.limiter_now();
-
 revoke execute on all functions in schema sync from public;
-grant execute on function sync.acquire, sync.finish_grant, sync.pause, sync.refused, sync.told
-    to sync_extract, sync_push, sync_onboarding;
-grant select on sync.waiting to sync_run, sync_reader;
-grant execute on function sync.limiter_now to sync_run, sync_reader;
+grant execute on function sync.acquire, sync.finish_grant to sync_extract, sync_push, sync_onboarding;

@@ -41,9 +41,13 @@ def test_a_day_that_is_none_is_refused():
         week_of_run(Run("manual"), given="week 48")
 
 
-@pytest.mark.parametrize("run_type", ["scheduled", "backfill"])
-def test_a_scheduled_run_and_a_backfill_of_one_moment_mean_the_same_coming_week(run_type):
-    assert str(week_of_run(Run(run_type), given=None)) == "2026-11-23"
+def test_a_scheduled_run_means_the_coming_week():
+    assert str(week_of_run(Run("scheduled"), given=None)) == "2026-11-23"
+
+
+@pytest.mark.parametrize("moment", [FRIDAY_EVENING, datetime(2026, 11, 16, 0, 0, 1, tzinfo=TOKYO)])
+def test_a_backfills_run_means_the_week_that_its_date_lies_in(moment):
+    assert str(week_of_run(Run("backfill", moment), given=None)) == "2026-11-16"
 
 
 def test_a_scheduled_run_that_starts_days_late_still_means_the_week_it_was_for():

@@ -6,7 +6,20 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import capture, collection, crash, dags, latency, limiter, limits_kept, master, memory
+from benchmarks import (
+    capture,
+    collection,
+    crash,
+    dags,
+    day,
+    fairness,
+    latency,
+    limiter,
+    limits_kept,
+    master,
+    memory,
+    sender,
+)
 
 RECORDS, PAGE_SIZE, DIRTY = 100_000, 500, 0.02
 
@@ -26,12 +39,15 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "memory": _memory,
     "dags": dags.report,
     "limiter": limiter.report,
+    "day": day.report,
+    "fairness": fairness.report,
     "latency": latency.report,
     "capture": capture.report,
     "collection": collection.report,
     "limits_kept": limits_kept.report,
     "limits_kept_airflow": limits_kept.airflow_report,
     "crash": crash.report,
+    "sender": sender.report,
 }
 
 

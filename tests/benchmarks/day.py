@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 
-from benchmarks.sender import NO_LIMIT, Bench, _Writers, our_push
+from benchmarks.sender import NO_LIMIT, Bench, Writers, our_push
 from benchmarks.server import database
 from benchmarks.sync import PARTNER_FILE
 from benchmarks.visit_server import visit_server
@@ -124,7 +124,7 @@ def released_week(visits: int, *, limit: Limit) -> Iterator[tuple[Bench, str, Co
     if not isinstance(file, Partner):
         raise TypeError(file)
     with database() as servers, visit_server() as base_url, connect(servers.admin_url) as admin:
-        product = make_product(_Writers(servers), organization="sakura")  # type: ignore[arg-type]  # connect is all it needs
+        product = make_product(Writers(servers), organization="sakura")  # type: ignore[arg-type]  # connect is all it needs
         bench = Bench(servers, product, file.model_copy(update={"limits": (NO_LIMIT,)}))
         bench.plan_visits(visits)
         our_push(bench, base_url, run_key="first")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from benchmarks.day import doors_of, patience, released_week, tick
-from benchmarks.sender import Bench
+from benchmarks.sender import Bench, Writers
 from partner_sync.database import Connection
 from partner_sync.partners.model import Limit
 from partner_sync.steps.outcomes import RunName
@@ -69,10 +69,10 @@ def planner_beside_a_backlog() -> tuple[float, float]:
 
 def plan_week(bench: Bench, organization: str, *, base: int, visits: int) -> None:
     """An organization with a finalized and released week of visits that nobody has sent."""
-    product = make_product(bench.writers, organization=organization, base=base)
+    product = make_product(Writers(bench.servers), organization=organization, base=base)  # type: ignore[arg-type]  # as there
     product.product.execute(_PLAN, {"organization": organization, "base": base, "visits": visits})
     product.week("finalized")
-    bench.release(f"release-{organization}", organization=organization, mode="changes")
+    bench.release(f"release-{organization}", organization=organization)
 
 
 def _again(admin: Connection) -> None:

@@ -56,10 +56,10 @@ class Bench:
             self.product.apply(visits=rows[first : first + 500])
         self.product.week("finalized")
 
-    def release(self, run_key: str) -> None:
-        """All visits are due again."""
+    def release(self, run_key: str, *, organization: str = "sakura") -> None:
+        """All visits of an organization are due again."""
         release_week(
-            self.connect("release"), partner="honoka", organizations=["sakura"], week=WEEK, mode="resend",
+            self.connect("release"), partner="honoka", organizations=[organization], week=WEEK, mode="resend",
             requested_by="bench", run_key=run_key,
         )  # fmt: skip
 
@@ -103,7 +103,9 @@ def our_push(bench: Bench, base_url: str, *, run_key: str) -> float:
     return taken
 
 
-class _Writers:
+class Writers:
+    """The writers' connections, as the practice product takes them."""
+
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
 
@@ -118,7 +120,7 @@ def measure(visits: int, *, rounds: int = 2, latency_ms: float = 0) -> dict[int,
         raise TypeError(file)
     found: dict[int, tuple[float, float]] = {}
     with database() as servers, visit_server(latency_ms) as base_url:
-        product = make_product(_Writers(servers), organization="sakura")  # type: ignore[arg-type]  # connect is all it needs
+        product = make_product(Writers(servers), organization="sakura")  # type: ignore[arg-type]  # connect is all it needs
         for concurrency in CONCURRENCIES:
             partner = file.model_copy(update={"limits": (NO_LIMIT,), "concurrency": concurrency})
             bench = Bench(servers, product, partner)
@@ -139,9 +141,3 @@ def report(visits: int = 4000, *, latency_ms: float = 0) -> str:
     for concurrency, (bare, ours) in measure(visits, latency_ms=latency_ms).items():
         lines.append(f"| {concurrency} | {bare:,.0f} | {ours:,.0f} | {ours / bare:.2f} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    import sys
-
-    print(report(*(int(text) for text in sys.argv[1:2]), latency_ms=float(sys.argv[2]) if sys.argv[2:] else 0))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import pendulum
 import pytest
 
 from airflow_for_tests import ROOT
@@ -66,6 +67,20 @@ def test_every_dag_runs_at_tokyo_time_without_catching_up(committed, read_dags):
     for dag in read_dags().values():
         assert dag.catchup is False
         assert _cron_of(dag).serialize().get("timezone", "Asia/Tokyo") == "Asia/Tokyo"
+
+
+def test_no_dag_takes_a_run_by_hand_that_would_stand_still_until_a_date_in_the_future(committed):
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    future = pendulum.now("UTC").add(days=1)
+    dags = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True).dags
+    assert len(dags) > len(COMMITTED)
+    for dag in dags.values():
+        with pytest.raises(ValueError, match="in the future"):
+            DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.infer_manual_data_interval(
+                run_after=future
+            )
 
 
 def test_tasks_that_call_a_partner_are_bound_by_its_pool_and_no_other_task_is(committed, read_dags):
@@ -203,7 +218,7 @@ def hold_dag(read_dags):
 
 def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_dag):
     [task] = hold_dag.tasks
-    assert (hold_dag.schedule, hold_dag.catchup, task.retries) == (None, False, 0)
+    assert (hold_dag.timetable.can_be_scheduled, hold_dag.catchup, task.retries) == (False, False, 0)
     assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
 
 

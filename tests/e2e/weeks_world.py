@@ -5,6 +5,7 @@ Airflow is driven by the same REST API that its UI uses.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -79,8 +80,14 @@ class World:
         return self.ended(self.start(form, **request))
 
     def ended(self, run_id: str, dag_id: str = PUSH) -> Json:
+        """A run that has ended, or is about to be started and then ends."""
+        wait_until(lambda: self._is_there(run_id, dag_id), seconds=120, what=f"the run {run_id}")
         self.api.wait_for_run(dag_id, run_id, seconds=300)
         return self.api.run(dag_id, run_id)
+
+    def _is_there(self, run_id: str, dag_id: str) -> bool:
+        runs = self.api.request("GET", f"dags/{dag_id}/dagRuns", params={"limit": 100, "order_by": "-id"})["dag_runs"]
+        return run_id in {run["dag_run_id"] for run in runs}
 
     def states(self, run_id: str, dag_id: str = PUSH) -> dict[str, str]:
         """The state of each task; of a mapped one that of its last index."""
@@ -194,8 +201,12 @@ class World:
         """The run that asks for an approval, once it waits for the answer."""
         run_id = f"ask__{asked_by}"
         wait_until(
-            lambda: self.states(run_id, APPROVE).get("approve") == "awaiting_input", seconds=60, what=f"{run_id}"
+            lambda: self._is_there(run_id, APPROVE) and self.states(run_id, APPROVE).get("approve") == "awaiting_input",
+            seconds=120,
+            what=f"{run_id}",
         )
+        # Airflow ends a task that is resumed before it has seen that the task had stopped, and tries it again later.
+        time.sleep(2)
         return run_id
 
     def asked(self, question: str) -> Json:

@@ -46,6 +46,12 @@ BY_NAME: dict[str, Any] = {
     },
     "map": MAP,
 }  # fmt: skip
+#: What was granted, by whose limit counted it.
+GRANTED = (
+    "select b.owner, sum(l.calls)::integer from (select bucket_id, calls from sync.rate_ledger"
+    " union all select bucket_id, calls from sync.rate_open) l join sync.rate_bucket b on b.id = l.bucket_id"
+    " group by 1 order by 1"
+)
 QUICK = {"connect_seconds": 0.3, "read_seconds": 0.7, "settle_after_seconds": 1.0}
 
 

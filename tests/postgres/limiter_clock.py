@@ -21,6 +21,7 @@ class TestLedger:
     __test__ = False
 
     def __init__(self, database: Database) -> None:
+        self.database = database
         self.admin = database.admin()
         self.admin.execute(_CLOCK)
         self.conn = database.connect("push")

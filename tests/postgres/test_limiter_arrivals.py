@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from partner_sync.limiter import Limit, Limits
 from postgres.limiter_clock import START, TestLedger
 from postgres.limiter_partner import CountingPartner, Engine
-from postgres_server import Database
 
 quick = settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -21,11 +20,6 @@ SLIDING = Limit(scope="vendor", requests=20, per_seconds=5)
 FIXED = Limit(scope="vendor", requests=20, per_seconds=5, counts="fixed_window", zone="Asia/Tokyo", anchor="00:01")
 TOKENS = Limit(scope="vendor", requests=20, per_seconds=5, counts="token_bucket", burst=8)
 SPACED = Limit(scope="vendor", requests=2, per_seconds=1, counts="spaced")
-
-
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
 
 
 def engine_of(ledger: TestLedger, *limits: Limit, seed: int = 1, batch: int = 4) -> Engine:

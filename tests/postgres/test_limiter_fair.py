@@ -11,13 +11,6 @@ import pytest
 
 from partner_sync.limiter import CallClass, Limit, Limits
 from postgres.limiter_clock import START, TestLedger, after
-from postgres_server import Database
-
-
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
-
 
 SHARED = Limits(limits=(Limit(scope="vendor", requests=12, per_seconds=60),), jitter_seconds=0.0, grant_ttl_seconds=0.0)
 
@@ -189,11 +182,11 @@ def test_two_hundred_organizations_get_the_same_of_the_vendors_limit(ledger: Tes
 
 
 @pytest.mark.parametrize("login", ["run", "reader"])
-def test_who_waits_is_shown_with_its_time_and_reason(ledger: TestLedger, database: Database, login: str) -> None:
+def test_who_waits_is_shown_with_its_time_and_reason(ledger: TestLedger, login: str) -> None:
     ledger.ask(SHARED, 12, at=START, organization="aoba")
     ledger.ask(SHARED, 3, at=after(1), organization="botan", call_class="master")
     ledger.ask(SHARED, 3, at=after(2), organization="botan", call_class="master")
-    reader = database.connect(login)
+    reader = ledger.database.connect(login)
     ledger.at(after(3), reader)
     rows = reader.execute("select * from sync.waiting").fetchall()
     assert rows == [

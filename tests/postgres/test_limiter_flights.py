@@ -15,11 +15,6 @@ THREE = Limit(scope="vendor", requests=3, counts="in_flight")
 LIMITS = Limits(limits=(THREE,), jitter_seconds=0.0, grant_ttl_seconds=10.0, call_seconds=40.0)
 
 
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
-
-
 def test_no_more_calls_than_places_are_in_flight_at_once(ledger: TestLedger) -> None:
     assert ledger.ask(LIMITS, 2, at=START).count == 2
     assert ledger.ask(LIMITS, 2, at=START, organization="botan").count == 1

@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partner_sync.limiter import Limit, Limits, seconds_for
 from partner_sync.limits import fixed_window
 from postgres.limiter_clock import START, TestLedger, after
-from postgres_server import Database
 
 quick = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -22,11 +20,6 @@ per_seconds = st.sampled_from([1.0, 2.5, 7.0])
 requests = st.integers(1, 6)
 jitters = st.sampled_from([0.0, 0.2])
 MICROSECOND = timedelta(microseconds=1)
-
-
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
 
 
 def one(limit: Limit, jitter: float = 0.0) -> Limits:

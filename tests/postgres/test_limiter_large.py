@@ -6,11 +6,8 @@ import statistics
 import time
 from datetime import timedelta
 
-import pytest
-
 from partner_sync.limiter import Limit, Limits
 from postgres.limiter_clock import TestLedger, after
-from postgres_server import Database
 
 DAY = 86_400.0
 BOTH = Limits(
@@ -29,11 +26,6 @@ select b.id, %(now)s::timestamptz - make_interval(secs => (%(rows)s - n) * 0.8),
 from sync.rate_bucket b, generate_series(1, %(rows)s) n
 """
 _SUMS = "update sync.rate_bucket set granted = %(rows)s, logged = %(rows)s, logged_at = %(now)s, last_at = %(now)s"
-
-
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
 
 
 def filled(ledger: TestLedger, rows: int) -> None:

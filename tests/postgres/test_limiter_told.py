@@ -10,17 +10,11 @@ import pytest
 from partner_sync.kinds.interface import Quota
 from partner_sync.limiter import Grant, Heard, Limit, Limits, PrepaidGate, apply_heard, apply_told, finish_grant
 from postgres.limiter_clock import START, TestLedger, after
-from postgres_server import Database
 
 VENDOR = Limit(scope="vendor", requests=600, per_seconds=60)
 ORGANIZATION = Limit(scope="organization", requests=60, per_seconds=60)
 DAILY = Limit(scope="organization", requests=5_000, per_seconds=86_400)
 LIMITS = Limits(limits=(ORGANIZATION, DAILY, VENDOR), jitter_seconds=0.0, grant_ttl_seconds=0.0)
-
-
-@pytest.fixture
-def ledger(database: Database) -> TestLedger:
-    return TestLedger(database)
 
 
 def told(ledger: TestLedger, quota: Quota, *, limits: Limits = LIMITS, at: datetime = START) -> Grant:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -19,44 +18,22 @@ from partner_sync.errors import (
 )
 from partner_sync.limiter import acquire
 from partner_sync.limits import limits_of
-from postgres.keeping_partner import BY_KEY, BY_NAME, DROP_AFTER, DROP_BEFORE, Fault, KeepingPartner, Pushes, partner_of
-from postgres.product import PARTNER, Product, make_product
-from postgres_server import Database
+from postgres.keeping_partner import (
+    BY_KEY,
+    BY_NAME,
+    DROP_AFTER,
+    DROP_BEFORE,
+    GRANTED,
+    Fault,
+    KeepingPartner,
+    Pushes,
+    partner_of,
+)
+from postgres.product import PARTNER, Product
 from scripted_server import Came, Reply
 
 RESULTS = "select visit_id, outcome, code from sync.push_result order by id"
 OPEN = "select count(*)::integer from sync.push_attempt where state in ('claimed', 'sent')"
-GRANTED = (
-    "select b.owner, sum(l.calls)::integer from (select bucket_id, calls from sync.rate_ledger"
-    " union all select bucket_id, calls from sync.rate_open) l join sync.rate_bucket b on b.id = l.bucket_id"
-    " group by 1 order by 1"
-)
-
-
-@pytest.fixture
-def keeping() -> Iterator[KeepingPartner]:
-    with KeepingPartner() as running:
-        yield running
-
-
-@pytest.fixture
-def product(database: Database) -> Product:
-    return make_product(database)
-
-
-@pytest.fixture
-def pushes(product: Product, keeping: KeepingPartner) -> Callable[..., Pushes]:
-    """A released week of so many visits, and a partner file."""
-
-    def made_pushes(visits: int, push: dict[str, Any] = BY_KEY, **top: Any) -> Pushes:
-        for number in range(visits):
-            product.visit(f"v{number}")
-        product.week("finalized")
-        found = Pushes(product, keeping, partner_of(push, **top))
-        found.release()
-        return found
-
-    return made_pushes
 
 
 def retry_after(seconds: int, status: int = 429) -> Fault:
@@ -364,55 +341,3 @@ def test_a_lost_answer_that_is_sent_again_under_its_key_is_granted_under_its_off
     assert world.rows(GRANTED) == [("sakura/1", 2)]
     keys = {came.headers["idempotency-key"] for came in keeping.server.came}
     assert len(keys) == 1
-
-
-# --- batches
-
-
-BATCH = {
-    "put": {
-        "method": "POST", "path": "/v1/visits/batch", "size": 3, "items_at": "visits", "results_at": "results",
-        "key_at": "id", "ok_when": {"from": "status", "equals": ["ok"]}, "error_at": {"code": "code"},
-    }
-}  # fmt: skip
-
-
-def test_one_grant_carries_a_batch(pushes: Callable[..., Pushes], keeping: KeepingPartner) -> None:
-    world = pushes(7, {**BY_KEY, "batch": BATCH})
-    assert world.push().outcomes == {"accepted": 7}
-    assert keeping.calls("POST") == ["/v1/visits/batch"] * 3
-    assert world.rows(GRANTED) == [("sakura", 3)]
-    assert len(keeping.held) == 7
-
-
-def test_a_batch_whose_answer_is_lost_is_looked_up_visit_by_visit(
-    pushes: Callable[..., Pushes], keeping: KeepingPartner
-) -> None:
-    world = pushes(6, {**BY_KEY, "batch": BATCH}, settle=0.05, grant_ttl_seconds=0.5, concurrency=1)
-    keeping.faults.extend([DROP_AFTER, DROP_BEFORE])
-    world.push_until_quiet()
-    assert len(keeping.held) == 6
-    assert len(keeping.calls("GET")) == 6
-    assert sum(len(came.json["visits"]) for came in keeping.server.came if came.method == "POST") == 9
-
-
-def test_visits_without_a_result_of_their_own_are_looked_up(
-    pushes: Callable[..., Pushes], keeping: KeepingPartner
-) -> None:
-    world = pushes(3, {**BY_KEY, "batch": BATCH}, settle=0.05, grant_ttl_seconds=0.5)
-    results = [{"id": "v0", "status": "ok"}, {"id": "stranger", "status": "ok"}]
-    keeping.faults.append(Fault(Reply(200, {"results": results}), done=True))
-    world.push_until_quiet()
-    assert sorted(keeping.calls("GET")) == ["/v1/visits/v1", "/v1/visits/v2"]
-    assert world.rows("select count(*) from sync.push_result where outcome = 'accepted'") == [(3,)]
-
-
-def test_of_a_batch_that_is_refused_as_a_whole_each_visit_goes_by_itself(
-    pushes: Callable[..., Pushes], keeping: KeepingPartner
-) -> None:
-    world = pushes(3, {**BY_KEY, "batch": BATCH})
-    keeping.faults.extend([Fault(Reply(422)), Fault(Reply(422))])
-    outcomes = world.push().outcomes
-    assert outcomes == {"retry": 3, "rejected": 1, "accepted": 2}
-    assert len(keeping.calls("POST")) == 4
-    assert len(keeping.held) == 2

@@ -42,7 +42,7 @@ def desk(database: Database, shape: Shape) -> Iterator[Desk]:
 
 
 everywhere = pytest.mark.parametrize("shape", SHAPES, indirect=True)
-listing = pytest.mark.parametrize("shape", ["keyed", "named", "keyed, list only"], indirect=True)
+listing = pytest.mark.parametrize("shape", ["keyed", "named"], indirect=True)
 named = pytest.mark.parametrize("shape", ["named"], indirect=True)
 
 

@@ -82,7 +82,10 @@ def held(desk: Desk) -> dict[str, tuple[date, str]]:
     return found
 
 
-@pytest.fixture(params=SHAPES)
+everywhere = pytest.mark.parametrize("desk", SHAPES, indirect=True)
+
+
+@pytest.fixture
 def desk(database: Database, request: pytest.FixtureRequest) -> Iterator[Desk]:
     shape: Shape = request.param
     desk = Desk(make_product(database), shape, settle_after_seconds=0.02)
@@ -129,6 +132,7 @@ CASES = given(
 ONE_DATABASE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
+@pytest.mark.parametrize("desk", ["named"], indirect=True)
 @CASES
 @settings(max_examples=3, deadline=None, suppress_health_check=ONE_DATABASE)
 def test_after_a_repair_the_partner_holds_what_the_schedule_says(
@@ -138,8 +142,9 @@ def test_after_a_repair_the_partner_holds_what_the_schedule_says(
 
 
 @pytest.mark.long
+@everywhere
 @CASES
-@settings(max_examples=60, deadline=None, suppress_health_check=ONE_DATABASE)
+@settings(max_examples=25, deadline=None, suppress_health_check=ONE_DATABASE)
 def test_after_many_repairs_the_partner_still_holds_what_the_schedule_says(
     desk: Desk, edits: list[tuple[str, str]], damage: list[tuple[str, str]]
 ) -> None:

@@ -108,7 +108,7 @@ class Feeder:
 
     def _next_route(self) -> Route | None:
         """The route of the next item that may go."""
-        while self._routes.several or self._grants.refusal is None:
+        while self._routes.several or self._grants.has_spare or self._grants.refusal is None:
             while self._listed:
                 route = self._routes.of_item(self._listed[0])
                 if not self._grants.closed(route):

@@ -28,12 +28,12 @@ from partner_sync.partners.model import Partner
 #: A limit that opens so soon is waited for in place; for longer nobody holds a worker's slot (design, rule 10).
 PATIENCE_SECONDS = 2.0
 #: Errands are kept ready for so long ahead, and at most so many.
-_AHEAD_SECONDS = 0.05
+_AHEAD_SECONDS = 0.1
 _MOST_AHEAD = 64
 #: Answers are written down together; the first waits no longer than this.
 _LINGER_SECONDS = 0.03
-#: How far back the pace of the calls is remembered.
-_PACE_SECONDS = 0.5
+#: Over so many calls their time is averaged.
+_REMEMBERED = 16
 
 
 class Pipeline:
@@ -64,7 +64,7 @@ class Pipeline:
         # What came back and is not written yet: its visits are being edited.
         self._unwritten: list[Mapping[str, Any]] = []
         recoverable = kind.can.read_back or kind.can.idempotency_key
-        self._pace = _Pace(recoverable=recoverable, first=partner.concurrency)
+        self._pace = _Pace(partner.concurrency, recoverable=recoverable)
         self._full = False
 
     def run(self) -> None:
@@ -193,22 +193,22 @@ class Pipeline:
 
 
 class _Pace:
-    """How fast calls come back, and so how many errands to keep ready beyond those on their way."""
+    """How long calls take, and so how many errands to keep ready beyond those on their way."""
 
-    def __init__(self, *, recoverable: bool, first: int) -> None:
+    def __init__(self, concurrency: int, *, recoverable: bool) -> None:
+        self._concurrency = concurrency
         # Without a way to look it up, each call that is ready when this process dies is one for a person.
         self._most = _MOST_AHEAD if recoverable else 0
-        self.ahead = min(first, self._most)
         self.call_seconds = 0.0
-        self._since = time.monotonic()
-        self._count = 0
+
+    @property
+    def ahead(self) -> int:
+        """As many as the threads could use up in a moment; of a partner of whom nothing is known yet, one for each."""
+        if not self.call_seconds:
+            return min(self._most, self._concurrency)
+        return min(self._most, math.ceil(self._concurrency / self.call_seconds * _AHEAD_SECONDS))
 
     def note(self, returned: Sequence[Returned]) -> None:
         for each in returned:
-            if each.verdicts is not None:
-                self.call_seconds += (each.seconds - self.call_seconds) / 8
-                self._count += 1
-        seconds = time.monotonic() - self._since
-        if seconds >= _PACE_SECONDS:
-            self.ahead = min(self._most, math.ceil(self._count / seconds * _AHEAD_SECONDS))
-            self._since, self._count = time.monotonic(), 0
+            if each.left_at is not None:
+                self.call_seconds += (each.seconds - self.call_seconds) / (_REMEMBERED if self.call_seconds else 1)

@@ -68,8 +68,14 @@ class Grants:
         """When the first of the limits that are reached opens (monotonic), and the error that says so."""
         return min(self._closed.values(), key=lambda closed: closed[0], default=None)
 
+    @property
+    def has_spare(self) -> bool:
+        """Whether something that was granted waits for an item to leave on it."""
+        return any(self._spare.values())
+
     def closed(self, route: Route) -> bool:
-        return route in self._closed
+        """Whether nothing more leaves on the route for now."""
+        return route in self._closed and not self._spare.get(route)
 
     def open_again(self) -> bool:
         """Forget the limits whose time has come; whether there were any."""

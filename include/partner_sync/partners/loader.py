@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,16 @@ class Directory:
     broken: Mapping[str, tuple[Problem, ...]]
 
 
-def load_partners(folder: Path) -> Directory:
-    """Read every ``*.yaml`` and ``*.yml`` of the folder; a folder that is not there has no partners."""
+def load_partners(folder: Path, *, only: str | None = None) -> Directory:
+    """Read every ``*.yaml`` and ``*.yml`` of the folder; a folder that is not there has no partners.
+
+    ``only``: the slug (or file name) of the one that is wanted; a task must not read 200 files for its own.
+    """
     partners: dict[str, Partner] = {}
     broken: dict[str, tuple[Problem, ...]] = {}
     for slug, files in sorted(_files_by_slug(folder).items()):
+        if only not in (None, slug):
+            continue
         loaded = [load_partner(file) for file in files]
         problems = [p for each in loaded if not isinstance(each, Partner) for p in each]
         if len(files) > 1:
@@ -52,7 +57,16 @@ def load_partners(folder: Path) -> Directory:
 
 def load_partner(file: Path) -> Partner | tuple[Problem, ...]:
     """Read one partner file: the partner, or everything that is wrong with the file, in the order of its lines."""
-    text = read_yaml(file)
+    try:
+        return _load(file, file.read_bytes())
+    except OSError as error:
+        return (Problem(file, 1, 1, f"cannot be read ({type(error).__name__})"),)
+
+
+@lru_cache(maxsize=1024)
+def _load(file: Path, raw: bytes) -> Partner | tuple[Problem, ...]:
+    # By what the file says now: several DAG files read one folder, and a file that is changed is read anew.
+    text = read_yaml(file, raw)
     partner = _validated(text)
     if not re.fullmatch(SLUG_PATTERN, file.stem):
         text.note((), "the file's name must be a slug: a-z first, then a-z, 0-9 and _, at most 31 characters")

@@ -62,11 +62,10 @@ class YamlText:
         return (1, 1)
 
 
-def read_yaml(file: Path) -> YamlText:
-    """Read a file; whatever is wrong with it is in ``problems``, never raised."""
+def read_yaml(file: Path, raw: bytes) -> YamlText:
+    """Read what a file holds; whatever is wrong with it is in ``problems``, never raised."""
     text = YamlText(file)
     try:
-        raw = file.read_bytes()
         if len(raw) > _MAX_BYTES:
             text.note((), f"is larger than {_MAX_BYTES // 1024} KB")
             return text
@@ -75,8 +74,6 @@ def read_yaml(file: Path) -> YamlText:
             text.note((), "is nested too deeply")
             return text
         node = yaml.compose(content, Loader=_LOADER)
-    except OSError as error:
-        text.note((), f"cannot be read ({type(error).__name__})")
     except UnicodeDecodeError:
         text.note((), "is not UTF-8 text")
     except yaml.YAMLError as error:

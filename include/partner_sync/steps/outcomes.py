@@ -88,10 +88,12 @@ class Outcomes:
     def pushed(self, organization: str, done: PushCounts, *, blocked_by: Mapping[str, int] | None = None) -> None:
         """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge.
 
-        ``blocked_by``: the blocked ones by reason, where somebody reads the note.
+        ``blocked_by``: the blocked visits by reason, where somebody has asked for a week.
         """
-        by_reason = {f"blocked.{reason}": count for reason, count in (blocked_by or {}).items()}
-        counts = dict(done.outcomes) | (by_reason or ({"blocked": done.blocked} if done.blocked else {}))
+        blocked = {f"blocked.{reason}": count for reason, count in (blocked_by or {}).items()}
+        if not blocked and done.blocked:
+            blocked = {"blocked": done.blocked}
+        counts = dict(done.outcomes) | blocked
         if done.outcomes.get("dead"):
             self._say(organization, "failed", code="dead", entity="visit", counts=counts)
         elif done.parked:

@@ -13,7 +13,8 @@ from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, 
 from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
 from partner_sync.kinds.registry import open_kind
-from partner_sync.limiter import CallClass
+from partner_sync.limiter import CallClass, queue_up
+from partner_sync.limits import limits_of
 from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
 from partner_sync.policies import policies_noted
@@ -25,6 +26,8 @@ from partner_sync.weeks import Week
 #: A tick of a minute leaves some of it to Airflow; each organization gets its share, and never less than this.
 TICK_SECONDS = 40.0
 LEAST_SHARE_SECONDS = 2.0
+#: What an organization is taken to want before it has asked: what it does not take is free again as soon as it has.
+TICK_WANTS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
     with doors.connect("run") as conn:
         outcomes = Outcomes(conn, run, step="push")
         due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
+        _share_out(doors, partner, due)
         ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
         served: dict[str, None] = {}
 
@@ -92,6 +96,21 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
         # Not a moment later than its minute: with 60 calls a minute, the window opens just after the next tick begins.
         each_organization(due, push, failed=outcomes.failed, patience=replace(patience, until_at=until_at))
         return (*served, *told)
+
+
+def _share_out(doors: Doors, partner: Partner, due: Sequence[Link]) -> None:
+    """Where several organizations share a limit, each gets its part of it, also the one that comes last."""
+    if len(due) > 1 and any(limit.scope in ("vendor", "endpoint") for limit in partner.limits):
+        codes = [link.organization for link in due]
+        with doors.connect("push") as conn:
+            queue_up(
+                conn,
+                partner=partner.slug,
+                organizations=codes,
+                limits=limits_of(partner),
+                call_class="tick",
+                wanted=TICK_WANTS,
+            )
 
 
 def _who_may_go(conn: Connection, outcomes: Outcomes, links: Sequence[Link]) -> tuple[list[Link], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from partner_sync.circuit import heeding_stops
 from partner_sync.delivery import comparison, reconcile
 from partner_sync.delivery.comparison import Comparing, Round
 from partner_sync.errors import ConfigError
@@ -64,8 +65,11 @@ def compare_organizations(
 
         def compare(link: Link) -> None:
             access, what = doors.access(link), work.of(link.organization)
-            noted = policies_noted(run, work.partner, organization=link.organization, run_key=work.run.run_key)
-            with noted as watched:
+            names = {"organization": link.organization, "run_key": work.run.run_key}
+            with (
+                heeding_stops(run, partner=work.partner.slug, organization=link.organization),
+                policies_noted(run, work.partner, **names) as watched,
+            ):
 
                 def opened(gate: Gate) -> PartnerKind:
                     return watched(open_kind(work.partner, access, gate))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import Any, Literal
 
 from partner_sync.partners.model import Partner
@@ -23,10 +24,12 @@ TAGS: dict[Kind, str] = {
 _NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
 
+@cache
 def cron(text: str | None, *, weekly: bool = False) -> PartnerCron | ByHand:
     """A partner file's schedule, in Asia/Tokyo; ``weekly``: that of pushes, whose backfill is over weeks.
 
-    No DAG has a start date: a run before one would end in an instant success without any task.
+    No DAG has a start date: a run before one would end in an instant success without any task. Kept, because Airflow
+    puts each into words when it is made, which takes 2 ms, and most partners have the same few.
     """
     if not text:
         return ByHand()

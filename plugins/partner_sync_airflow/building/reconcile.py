@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, TriggerRule
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import dag_arguments
+from partner_sync_airflow.building.arguments import cron, dag_arguments
 from partner_sync_airflow.forms_of_repair import reconcile_params
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.reconcile import (
@@ -48,7 +48,7 @@ def build_reconcile(partner: Partner) -> DAG | None:
     slug = partner.slug
     with DAG(
         **dag_arguments(partner, "reconcile", does="予定の照合 / comparison of a week"),
-        schedule=None,
+        schedule=cron(None),
         # Without a schedule nothing starts by itself.
         is_paused_upon_creation=False,
         max_active_runs=_RUNS_AT_A_TIME,

@@ -31,6 +31,7 @@ from partner_sync_airflow.run_notes import refusals_noted, write_note
 SEND, LEAVE = "送信する / Send", "送信しない / Do not send"
 #: No answer within this time is a no.
 ANSWER_WITHIN = timedelta(hours=24)
+_ANSWER = "answer"
 
 
 class AskOperator(PartnerSyncOperator):
@@ -76,21 +77,37 @@ class ApproveOperator(HITLOperator, SkipMixin):
         with CutChain(), refusals_noted(context):
             question = question_of(context)
             self.subject, self.body = question.subject, question.body
+            if (answer := _kept_answer(context)) is not None:
+                return self._conclude(context, answer)
             return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Who said yes, for the next task; after a no there is none."""
         with CutChain():
-            answer = super().execute_complete(context, event)
-            by = (answer["responded_by_user"] or {}).get("name")
-            if answer["chosen_options"] != [SEND] or not by:
-                self._leave(context, by)
-            return {"by": by}
+            found = super().execute_complete(context, event)
+            by = (found["responded_by_user"] or {}).get("name") or ""
+            answer = {"by": by, "yes": found["chosen_options"] == [SEND] and by != "", "clears": _clears(context)}
+            # Airflow may end the task that it has just resumed, and try it again: nobody answers twice.
+            context["task_state_store"].set(_ANSWER, answer)
+            return self._conclude(context, answer)
 
-    def _leave(self, context: Context, by: str | None) -> None:
-        code = "approval_declined" if by else "approval_expired"
-        _note_both(context, [sentence(code, "ja"), sentence(code, "en"), *([by] if by else [])])
-        self.skip_all_except(context["ti"], [])
+    def _conclude(self, context: Context, answer: dict[str, Any]) -> dict[str, Any]:
+        by = str(answer["by"])
+        if not answer["yes"]:
+            code = "approval_declined" if by else "approval_expired"
+            _note_both(context, [sentence(code, "ja"), sentence(code, "en"), *([by] if by else [])])
+            self.skip_all_except(context["ti"], [])
+        return {"by": by}
+
+
+def _kept_answer(context: Context) -> dict[str, Any] | None:
+    """The answer to this question, if a try before this one has got it; a cleared run asks anew."""
+    kept = context["task_state_store"].get(_ANSWER)
+    return kept if isinstance(kept, dict) and kept["clears"] == _clears(context) else None
+
+
+def _clears(context: Context) -> int:
+    return context["dag_run"].clear_number or 0
 
 
 class SendApprovedOperator(PartnerSyncOperator):

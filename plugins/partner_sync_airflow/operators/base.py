@@ -82,7 +82,7 @@ class WaitingOperator(PartnerSyncOperator):
     def wait(self, context: Context, waiting: Waiting) -> NoReturn:
         """Give the worker back until the moment that the ledger, or a lost answer's settle time, names.
 
-        The log, the run's note and the waiting task's trigger say for what, for whom and until when.
+        The log and the run's note say for what, for whom and until when.
         """
         from partner_sync_airflow.triggers import WaitTrigger
 

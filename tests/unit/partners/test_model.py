@@ -33,6 +33,8 @@ def limit(**changes: Any) -> dict[str, Any]:
         {"limits": [limit(counts="fixed_window", anchor="24:00")]},
         {"limits": [limit(zone="Asia/Tokyo")]},
         {"limits": [limit(burst=5)]},
+        {"limits": [limit(counts="in_flight")]},
+        {"limits": [{"scope": "vendor", "requests": 5}]},
         {"limits": [limit(scope="endpoint")]},
         {"limits": [limit(scope="endpoint", endpoint="GET /v1/unknown")]},
         {"timeouts": {"read_seconds": 30.0, "connect_seconds": 5.0, "settle_after_seconds": 20.0}},
