@@ -297,7 +297,8 @@ end $$;
 -- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
 -- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
 -- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
-create function sync.level_full_at(l sync.limit_spec, now_at timestamptz) returns timestamptz
+-- p_soon: open ones leave now, which they nearly always do: for a time to ask again, never for a grant.
+create function sync.level_full_at(l sync.limit_spec, now_at timestamptz, p_soon boolean default false) returns timestamptz
     language plpgsql volatile as $$
 declare
     level record;
@@ -321,7 +322,7 @@ begin
             level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
         where id = l.id;
     end if;
-    select sum(o.calls), max(o.leaves_by_at + o.from_here * l.cost) into opened, latest
+    select sum(o.calls), max(case when p_soon then now_at else o.leaves_by_at end + o.from_here * l.cost) into opened, latest
     from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
           from sync.rate_open where bucket_id = l.bucket_id) o;
     return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);

@@ -15,9 +15,9 @@ begin
     reason := case when until_at > now_at then 'paused' end;
 end $$;
 
--- The first moment after after_at at which so many calls have left, by the row of the ledger or the open grant that brings
--- them up to it; null when they had by then.
-create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz) returns timestamptz
+-- The first moment at which at least so many calls have left: the row of the ledger that brings them up to it, else now.
+-- The calls of open grants leave at once, as a rule: to wait for their expiry would be to come back seconds too late.
+create function sync.leaves_at(bucket bigint, p_total bigint, after_at timestamptz, now_at timestamptz) returns timestamptz
     language plpgsql stable as $$
 declare
     found_at timestamptz;
@@ -27,14 +27,7 @@ begin
     end if;
     select left_at into found_at from sync.rate_ledger
     where bucket_id = bucket and left_at > after_at and total >= p_total order by left_at, total limit 1;
-    if found_at is null then
-        select o.leaves_by_at into found_at
-        from (select leaves_by_at, (select logged from sync.rate_bucket where id = bucket)
-                  + sum(calls) over (order by leaves_by_at, grant_id) as total
-              from sync.rate_open where bucket_id = bucket) o
-        where o.total >= p_total order by o.leaves_by_at limit 1;
-    end if;
-    return found_at;
+    return coalesce(found_at, now_at);
 end $$;
 
 -- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
@@ -54,7 +47,7 @@ begin
     end if;
     if l.counts = 'sliding_window' then
         at := greatest(at, l.per + l.jitter
-            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter));
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter, now_at));
     elsif l.counts = 'fixed_window' then
         bounds := sync.fixed_window(l, at);
         used := case when bounds.starts_at > now_at
@@ -70,7 +63,7 @@ begin
                 (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
         end if;
     elsif l.counts <> 'told_only' then
-        return greatest(at, sync.level_full_at(l, now_at) + calls * l.cost - l.tolerance);
+        return greatest(at, sync.level_full_at(l, now_at, true) + calls * l.cost - l.tolerance);
     end if;
     return at + rounds * l.per;
 end $$;

@@ -133,9 +133,19 @@ def test_logins_that_call_no_partner_get_no_grant(database: Database, writer: st
 
 def test_a_window_counts_a_grant_from_when_its_last_call_can_leave(ledger: TestLedger) -> None:
     limits = Limits(limits=(ORGANIZATION,), jitter_seconds=0.0, grant_ttl_seconds=10.0)
-    grant = ledger.ask(limits, 9, at=START)
-    assert grant.expires_at == after(10)
-    assert grant.retry_at == after(70)
+    assert ledger.ask(limits, 9, at=START).expires_at == after(10)
+    assert ledger.ask(limits, at=after(69)).count == 0
+    assert ledger.ask(limits, at=after(70)).count == 1
+
+
+@pytest.mark.parametrize(("counts", "retry_seconds"), [("sliding_window", 61), ("token_bucket", 16), ("spaced", 16)])
+def test_a_time_to_come_back_is_named_as_if_the_calls_under_way_left_at_once(
+    ledger: TestLedger, counts: str, retry_seconds: float
+) -> None:
+    limit = Limit(scope="vendor", requests=4, per_seconds=60, counts=counts)  # type: ignore[arg-type]  # parametrized
+    limits = Limits(limits=(limit,), jitter_seconds=0.0, grant_ttl_seconds=10.0)
+    ledger.ask(limits, 4, at=START)
+    assert ledger.ask(limits, 1, at=after(1)).retry_at == after(retry_seconds)
 
 
 @pytest.mark.parametrize(("counts", "retry_seconds"), [("sliding_window", 62), ("token_bucket", 17), ("spaced", 17)])
