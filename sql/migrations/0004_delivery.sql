@@ -103,6 +103,7 @@ create index push_result_held on sync.push_result (visit_id, partner, id desc) w
 create index on sync.push_result (office_id, week, partner) where present;
 create index on sync.push_result (visit_id, partner);
 create index on sync.push_result (run_key, organization);
+create index push_result_failed on sync.push_result (partner, organization, week) where outcome in ('rejected', 'dead');
 
 create table sync.todo (
     partner sync.code not null,
@@ -134,19 +135,22 @@ create table sync.key_change (
     primary key (partner, organization)
 );
 
--- Both are seen through by the planner: they have no settings of their own and are called by definer functions only.
-create function sync.has_key(partner text, organization text, entity text, id bigint) returns boolean
-    language sql stable
-    return exists (select from canonical.crosswalk c
-                   where c.canonical_id = $4 and (c.partner, c.organization, c.entity) = ($1, $2, $3))
-        or exists (select from canonical.key_map m where (m.partner, m.organization, m.entity, m.canonical_id) = ($1, $2, $3, $4));
-
-create function sync.lacks_key(partner text, organization text, needs text[], head sync.visit_head) returns boolean
-    language sql stable
-    return (needs is null or 'office' = any (needs)) and not sync.has_key($1, $2, 'office', head.office_id)
-        or (needs is null or 'patient' = any (needs)) and not sync.has_key($1, $2, 'patient', head.patient_id)
-        or (needs is null or 'practitioner' = any (needs)) and head.practitioner_id is not null
-            and not sync.has_key($1, $2, 'practitioner', head.practitioner_id);
+-- One row when the partner lacks a key for whom a visit names. In a FROM the planner sees through it: it has no settings of
+-- its own and is called by definer functions only.
+create function sync.lacks_key(partner text, organization text, needs text[], office_id bigint, patient_id bigint,
+    practitioner_id bigint) returns setof boolean
+    language sql stable as $$
+    select true
+    from (values ('office', $4), ('patient', $5), ('practitioner', $6)) n (entity, id)
+    where n.id is not null and ($3 is null or n.entity = any ($3))
+      and not exists (
+          select from canonical.crosswalk c
+          where c.canonical_id = n.id and c.partner = $1 and c.organization = $2 and c.entity = n.entity)
+      and not exists (
+          select from canonical.key_map m
+          where m.partner = $1 and m.organization = $2 and m.entity = n.entity and m.canonical_id = n.id)
+    limit 1
+$$;
 
 -- What a partner holds of a visit now, as the last answer or read-back said. The head's lock orders the results of a visit.
 create view sync.held as
@@ -243,11 +247,13 @@ begin
         insert into sync.todo as t (partner, visit_id, week, action, version, generation, organization, office_id,
             blocked_at_change)
         select p.partner, p.visit_id, p.week, p.action, p.version, p.generation, p.organization, p.office_id,
-            case when p.action = 'put' and sync.lacks_key(p.partner, p.organization, k.needs, h) then coalesce(k.changes, 0) end
+            case when blocked.so then coalesce(k.changes, 0) end
         from sync.pending p
         cross join lateral (select * from sync.visit_head where visit_head.visit_id = p.visit_id limit 1) h
         left join lateral (
             select * from sync.key_change c where (c.partner, c.organization) = (p.partner, p.organization) limit 1) k on true
+        left join lateral sync.lacks_key(p.partner, p.organization, k.needs, h.office_id, h.patient_id, h.practitioner_id)
+            blocked (so) on p.action = 'put'
         where p.visit_id = any (visits)
         order by p.visit_id, p.partner, p.week, p.action
         on conflict (visit_id, partner, week, action) do update set

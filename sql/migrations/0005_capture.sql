@@ -237,12 +237,19 @@ create function sync.failed_visits(p_partner text, p_organization text, p_week d
         fields text[], at timestamptz)
     language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select i.visit_id, i.office_id, i.action, r.outcome, r.code, r.status, r.fields, r.at
-    from sync.item i
-    join sync.push_result r on r.final
+    from (
+        select distinct k.visit_id from sync.push_result k
+        where k.partner = p_partner and k.organization = p_organization and k.week = p_week
+          and k.outcome in ('rejected', 'dead')
+    ) failed
+    -- One visit after the other, by the index.
+    cross join lateral (
+        select * from sync.item k where k.visit_id = failed.visit_id and k.partner = p_partner and k.week = p_week offset 0
+    ) i
+    join sync.push_result r on r.final and r.outcome in ('rejected', 'dead')
         and (r.partner, r.visit_id, r.week, r.action, r.version, r.generation)
             = (i.partner, i.visit_id, i.week, i.action, i.version, i.generation)
-    where i.partner = p_partner and i.organization = p_organization and i.week = p_week
-      and r.outcome in ('rejected', 'dead')
+    where i.organization = p_organization
     order by i.visit_id, i.action
 $$;
 comment on function sync.failed_visits is 'What of a week the partner rejected or was given up, in its present version and generation.';

@@ -151,7 +151,9 @@ create function sync.standing(p_partner text, p_organization text, p_visits text
             when a.state = 'unknown' then 'unknown'
             when a.state is not null then 'in_flight'
             when exists (select from sync.todo t where t.partner = p_partner and t.visit_id = h.visit_id) then
-                case when not h.cancelled and sync.lacks_key(p_partner, p_organization, p_needs, h)
+                case when not h.cancelled and exists (
+                        select from sync.lacks_key(
+                            p_partner, p_organization, p_needs, h.office_id, h.patient_id, h.practitioner_id))
                     then 'blocked' else 'pending' end
             when done.outcomes && array ['rejected', 'dead'] then
                 case when 'dead' = any (done.outcomes) then 'dead' else 'rejected' end

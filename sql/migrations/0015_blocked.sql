@@ -20,10 +20,12 @@ begin
             for no key update skip locked));
     end if;
     with looked_at as materialized (
-        select t.visit_id, t.week, case when sync.lacks_key(p_partner, p_organization, k.needs, h) then k.changes end as after
+        select t.visit_id, t.week, case when blocked.so then k.changes end as after
         from sync.key_change k
         join sync.todo t on t.partner = k.partner and t.organization = k.organization and t.blocked_at_change < k.changes
         cross join lateral (select * from sync.visit_head v where v.visit_id = t.visit_id limit 1) h
+        left join lateral sync.lacks_key(t.partner, t.organization, k.needs, h.office_id, h.patient_id, h.practitioner_id)
+            blocked (so) on true
         where (k.partner, k.organization) = (p_partner, p_organization)
         for no key update of t skip locked
     ), written as (
@@ -64,14 +66,18 @@ create function sync.missing_of(p_partner text, p_organization text, p_needs tex
     language sql stable security definer set search_path = pg_catalog, pg_temp set enable_nestloop = off as $$
     with visit as materialized (
         select h.visit_id, h.office_id, h.patient_id, h.practitioner_id from sync.visit_head h where h.visit_id = any (p_visits)
+    ), named as materialized (
+        select distinct 'office' as entity, v.office_id as id from visit v
+        union all select distinct 'patient', v.patient_id from visit v
+        union all select distinct 'practitioner', v.practitioner_id from visit v
     ), nobody as materialized (
         select n.entity, n.id
-        from (
-            select distinct 'office' as entity, v.office_id as id from visit v
-            union all select distinct 'patient', v.patient_id from visit v
-            union all select distinct 'practitioner', v.practitioner_id from visit v
-        ) n
-        where n.entity = any (p_needs) and n.id is not null and not sync.has_key(p_partner, p_organization, n.entity, n.id)
+        from named n
+        where n.entity = any (p_needs) and n.id is not null
+          and not exists (
+              select from canonical.partner_key k
+              where k.partner = p_partner and k.organization = p_organization and k.entity = n.entity
+                and k.canonical_id = n.id)
     ), waiting as materialized (
         select e.entity, q.id
         from unnest(p_needs) e (entity)

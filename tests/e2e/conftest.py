@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,9 @@ from stack.demo import prepare
 from stack.demo_story import Told, tell
 from stack.installation import Installation
 from stack.practice import PracticePartner
+
+if TYPE_CHECKING:
+    from e2e.weeks_world import World
 
 
 @dataclass(frozen=True)
@@ -58,3 +61,12 @@ def live() -> Iterator[Live]:
             partner.resize(patients=45, dirty_share=0.15)
         with installation.api() as api:
             yield Live(installation, api, partners, tell(installation, api))
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A live Airflow of its own with two organizations to push for; what people do to pushes is tried on it."""
+    from e2e.weeks_world import weeks_world
+
+    with weeks_world() as found:
+        yield found

@@ -35,6 +35,7 @@ PUSH, APPROVE = "honoka__schedule_push", "honoka__approve_push"
 WEEKLY, BY_HAND = "sakura-care", "momiji-care"
 #: Of both organizations together a week has more calls than this, of one alone fewer.
 USUAL_CALLS = 20
+SEND, LEAVE = "送信する / Send", "送信しない / Do not send"
 PATIENTS = 10
 
 

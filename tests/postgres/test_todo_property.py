@@ -25,7 +25,8 @@ DIFFERENCES = (
 )
 WRONGLY_MARKED = (
     "select t.visit_id from sync.todo t join sync.visit_head h using (visit_id) where (t.blocked_at_change is not null)"
-    " is distinct from (t.action = 'put' and sync.lacks_key(t.partner, t.organization, %s, h))"
+    " is distinct from (t.action = 'put' and exists (select from sync.lacks_key(t.partner, t.organization, %s,"
+    " h.office_id, h.patient_id, h.practitioner_id)))"
 )
 CLEAR = (
     "set session_replication_role = replica; delete from schedule.visit; delete from schedule.week_state;"

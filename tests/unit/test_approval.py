@@ -20,6 +20,7 @@ def plan(calls: int, blocked: int = 0) -> Plan:
     one = OrganizationPlan(
         organization="sakura-care",
         visits=calls,
+        calls=calls,
         blocked={"no_key_patient": blocked} if blocked else {},
         sample_visit_ids=(),
         blocked_visit_ids=tuple(f"v{n}" for n in range(blocked)),
