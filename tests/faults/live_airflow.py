@@ -25,6 +25,8 @@ from stack.up import bring_up
 from stack.waiting import wait_until
 
 SLUG = "judge"
+#: Airflow gives up a task that has no heartbeat after five minutes; only then it begins again.
+TASK_LOST_SECONDS = 420.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class LiveAirflow:
         """Start the push of the week; returns its run id."""
         return self.api.trigger(f"{SLUG}__schedule_push", {"week": str(self.week.week)})
 
-    def wait_until_task_is(self, state: str, *, run_id: str, seconds: float = 120) -> None:
+    def wait_until_task_is(self, state: str, *, run_id: str, seconds: float = TASK_LOST_SECONDS) -> None:
         """Raises NotInTimeError when no task of the push gets into that state."""
 
         def is_there() -> bool:
