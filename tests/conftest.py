@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from live_stack import temporary_installation
-from postgres_server import TEMPLATE, Database, Server, running_cluster
+from postgres_server import TEMPLATE, Clones, Database, Server, running_cluster
 from stack.bootstrap import bootstrap
 from stack.installation import Installation
 from stack.up import bring_up
@@ -28,13 +28,19 @@ def postgres() -> Iterator[Server]:
         yield Server(cluster, secret_store)
 
 
+@pytest.fixture(scope="session")
+def clones(postgres: Server) -> Iterator[Clones]:
+    """Fresh copies of the migrated template."""
+    with Clones(postgres) as ready:
+        yield ready
+
+
 @pytest.fixture
-def database(postgres: Server) -> Iterator[Database]:
+def database(clones: Clones) -> Iterator[Database]:
     """A fresh clone of the migrated template, dropped after the test."""
-    clone = postgres.clone()
+    clone = clones.take()
     yield clone
-    clone.close()
-    postgres.drop(clone.name)
+    clones.give_back(clone)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,8 @@ def test_what_is_extracted_is_quarantined_or_merged_and_nothing_is_lost(live: Li
         "  and c.entity = s.entity) as merged,"
         " (select count(*) from quarantine.row q where q.partner = s.partner and q.organization = s.organization"
         "  and q.entity = s.entity and q.status = 'open') as quarantined"
-        " from staging.slice s where s.entity = 'patient' and s.partner = 'honoka' and s.records > 0 and s.mode = 'full'"
+        " from staging.slice s"
+        " where s.entity = 'patient' and s.partner = 'honoka' and s.mode = 'full' and s.records > 0"
     ):
         assert row["state"] == "complete"
         assert row["merged"] + row["quarantined"] == row["keys"]

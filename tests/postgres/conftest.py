@@ -1,4 +1,4 @@
-"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, a partner with a memory, a ledger."""
+"""Beside ``postgres`` and ``database`` (tests/conftest.py): an organization, a partner that keeps visits, a ledger."""
 
 from __future__ import annotations
 

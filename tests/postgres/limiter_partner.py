@@ -80,7 +80,9 @@ class Engine:
                 at = max(grant.retry_at, at + MICROSECOND)
                 continue
             jitter = self.limits.jitter_seconds
-            left = [grant.granted_at + timedelta(seconds=chance.uniform(0, 0.1)) for _ in range(grant.count)]
+            ways = (grant.granted_at + timedelta(seconds=chance.uniform(0, 0.1)) for _ in range(grant.count))
+            # A call that has not gone by the grant's end asks again (design, rule 7).
+            left = [min(way, grant.expires_at) for way in ways]
             arrive = sorted(one + timedelta(seconds=chance.uniform(0, jitter)) for one in left)
             refused = [one for one in arrive if not self._arrives(one, waiting)]
             self.sent += arrive

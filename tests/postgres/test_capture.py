@@ -5,9 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from partner_sync.delivery.release import release_week
 from partner_sync.errors import NothingFinalizedError
-from partner_sync.weeks import Week
+from postgres.hand_pusher import HandPusher, release, todo
 from postgres.product import PARTNER, WEEK, Product, make_product
 from postgres_server import Database
 
@@ -19,39 +18,9 @@ def product(database: Database) -> Product:
     return make_product(database)
 
 
-def release(product: Product, week: Week = WEEK, mode: str = "changes", run: str = "run-1") -> None:
-    release_week(
-        product.database.connect("release"),
-        partner=PARTNER,
-        organizations=[product.organization],
-        week=week,
-        mode=mode,  # type: ignore[arg-type]  # a plain str in tests
-        requested_by="planner-1",
-        run_key=run,
-    )
-
-
-def todo(product: Product) -> list[tuple[str, str, str, int, int]]:
-    rows = product.database.admin().execute(
-        "select visit_id, week::text, action, version, generation from sync.todo order by 1, 2, 3"
-    )
-    return [tuple(row.values()) for row in rows]  # type: ignore[misc]  # rows are dicts
-
-
 def accept(product: Product, visit_id: str) -> None:
     """The partner accepts what is pending for a visit, through the functions that push uses."""
-    push = product.database.connect("push")
-    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
-    claimed = push.execute(
-        "select * from sync.claim(%s, %s, %s, %s, '{}', 'run')", (PARTNER, product.organization, owner, [visit_id])
-    ).fetchall()
-    assert claimed
-    for row in claimed:
-        outcome = "accepted" if row["action"] == "put" else "withdrawn"
-        item = f'{{"attempt": {row["id"]}, "outcome": "{outcome}"}}'
-        push.execute("select sync.mark_sent(%s, %s, 90)", ([row["id"]], owner))
-        push.execute("select sync.settle(%s, %s, 'run', 8)", (item, owner))
-    push.close()
+    HandPusher(product).push(visit_id)
 
 
 def test_a_visit_is_an_item_only_when_its_week_is_finalized_and_released(product: Product) -> None:
