@@ -20,10 +20,6 @@ from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
 where c.visit_id <> all (%(but)s::text[])
 limit %(count)s;
 
--- name: claim
--- Writes the claims; only what it returns may be sent.
-select id from sync.claim(%(partner)s, %(organization)s, %(owner)s, %(visits)s, %(needs)s, %(run_key)s);
-
 -- name: claim_to_send
 -- Writes the claims, says that the calls leave, and gives what is to be sent; only what it returns may be sent.
 select * from sync.claim_to_send(%(partner)s, %(organization)s, %(owner)s, %(visits)s, %(needs)s, %(run_key)s,

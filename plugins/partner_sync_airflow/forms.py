@@ -6,7 +6,7 @@ codes are typed and checked by the first task, which names near ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -110,15 +110,7 @@ def push_params() -> dict[str, Param]:
     without it is refused by its first task.
     """
     return {
-        "week": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Week / 週 (required / 必須)",
-            description="Any day of the week to send; it goes from Monday to Sunday in Asia/Tokyo. "
-            "/ 送信する週の任意の日。週は月曜から日曜まで(日本時間)です。",
-            section="What to send / 送信内容",
-        ),
+        "week": week_param("send", "送信", section="What to send / 送信内容"),
         "organizations": organizations_param(section="What to send / 送信内容"),
         "mode": Param(
             "changes",
@@ -175,6 +167,19 @@ def hold_params() -> dict[str, Param]:
     }
 
 
+def week_param(to_do: str, to_do_ja: str, *, section: str) -> Param:
+    """The day that names the week; ``to_do``: what is done with the week."""
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Week / 週 (required / 必須)",
+        description=f"Any day of the week to {to_do}; it goes from Monday to Sunday in Asia/Tokyo. "
+        f"/ {to_do_ja}する週の任意の日。週は月曜から日曜まで(日本時間)です。",
+        section=section,
+    )
+
+
 def organizations_param(**options: Any) -> Param:
     return Param(
         [],
@@ -198,7 +203,7 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
     if since_at is not None and mode == "full":
         raise ConfigError(problem="`reload_from` reads changes since a day; with the mode full leave it empty.")
     return MasterForm(
-        organizations=_codes(params),
+        organizations=typed_lines(params["organizations"]),
         entities=entities,
         mode=mode,
         since_at=since_at,
@@ -211,12 +216,16 @@ def read_push_form(params: Mapping[str, Any]) -> PushForm:
     """What was filled in; which week it means is for partner_sync_airflow.which_week."""
     mode: PushMode = params["mode"] if params["mode"] in get_args(PushMode) else "changes"
     return PushForm(
-        week=params["week"] or None, organizations=_codes(params), mode=mode, dry_run=params["dry_run"] is True
+        week=params["week"] or None,
+        organizations=typed_lines(params["organizations"]),
+        mode=mode,
+        dry_run=params["dry_run"] is True,
     )
 
 
-def _codes(params: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(code.strip() for code in params["organizations"] if code.strip()))
+def typed_lines(typed: Iterable[str]) -> tuple[str, ...]:
+    """What was typed, one a line: without outer space, empty lines and repetitions."""
+    return tuple(dict.fromkeys(line.strip() for line in typed if line.strip()))
 
 
 def _midnight(day: str) -> datetime:

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from partner_sync_airflow.forms import organizations_param
+from partner_sync_airflow.forms import organizations_param, typed_lines, week_param
 
 _WHAT = "What to compare / 照合の対象"
 
@@ -34,15 +34,7 @@ class AnswerForm:
 def reconcile_params() -> dict[str, Param]:
     """The form of ``<partner>__reconcile``; which week it means is for partner_sync_airflow.which_week."""
     return {
-        "week": Param(
-            None,
-            type=["null", "string"],
-            format="date",
-            title="Week / 週 (required / 必須)",
-            description="Any day of the week to compare; it goes from Monday to Sunday in Asia/Tokyo. "
-            "/ 照合する週の任意の日。週は月曜から日曜まで(日本時間)です。",
-            section=_WHAT,
-        ),
+        "week": week_param("compare", "照合", section=_WHAT),
         "organizations": organizations_param(section=_WHAT),
         "repair": Param(
             False,
@@ -59,7 +51,7 @@ def reconcile_params() -> dict[str, Param]:
 
 def read_reconcile_form(params: Mapping[str, Any]) -> ReconcileForm:
     """What was filled in."""
-    return ReconcileForm(organizations=_lines(params["organizations"]), repair=params["repair"] is True)
+    return ReconcileForm(organizations=typed_lines(params["organizations"]), repair=params["repair"] is True)
 
 
 def answer_params() -> dict[str, Param]:
@@ -106,10 +98,6 @@ def read_answer_form(params: Mapping[str, Any]) -> AnswerForm:
     return AnswerForm(
         partner=str(params["partner"]).strip(),
         organization=str(params["organization"]).strip(),
-        visits=_lines(params["visits"]),
+        visits=typed_lines(params["visits"]),
         there=params["answer"] == "there",
     )
-
-
-def _lines(typed: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(line.strip() for line in typed if line.strip()))

@@ -13,17 +13,6 @@ begin
     return owner;
 end $$;
 
-create function sync.missing_keys(partner text, organization text, visit jsonb, needs text[]) returns text[]
-    language sql stable set search_path = pg_catalog, pg_temp as $$
-    select coalesce(array_agg(need order by need), '{}')
-    from unnest(needs) need
-    where visit ->> (need || '_id') is not null
-      and not exists (
-          select from canonical.partner_key k
-          where (k.partner, k.organization, k.entity, k.canonical_id)
-              = ($1, $2, need, (visit ->> (need || '_id'))::bigint))
-$$;
-
 -- A withdraw of what the partner does not hold needs no call: created and cancelled before it was sent (rule 6).
 create function sync.needs_call(t sync.todo) returns boolean
     language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -417,4 +406,3 @@ revoke execute on all functions in schema sync from public;
 grant usage on sequence sync.push_owner to sync_push;
 grant execute on function sync.become_owner, sync.may_leave, sync.claimable, sync.close_without_call, sync.claim,
     sync.claim_to_send, sync.calls, sync.recover, sync.take_unknown, sync.mark_sent, sync.give_up, sync.settle_free, sync.settle to sync_push;
-grant execute on function sync.missing_keys to sync_release;

@@ -96,7 +96,7 @@ def test_the_answer_for_a_version_that_was_edited_meanwhile_is_kept_whoever_asks
 
 def test_a_product_that_edits_in_any_order_and_a_pusher_that_settles_do_not_wait_in_a_circle(product: Product) -> None:
     claims = Claims(product.database.connect("push"), SCOPE, run_key="run")
-    sent = claims.mark_sent(claims.claim(["v1", "v2"]), settle_after_seconds=90)
+    sent = claims.claim_to_send(["v1", "v2"], settle_after_seconds=90)
     answers = {each.attempt_id: Verdict(outcome="accepted", code="accepted") for each in sent}
     with product.product.transaction():
         product.visit("v2", revision=2, note="edited")

@@ -39,7 +39,7 @@ def send(product: Product, verdict: Verdict) -> None:
     """The item of the visit is sent and comes back with this."""
     conn = product.database.connect("push")
     claims = Claims(conn, SCOPE, run_key="run")
-    sent = claims.mark_sent(claims.claim(["v1"]), settle_after_seconds=90)
+    sent = claims.claim_to_send(["v1"], settle_after_seconds=90)
     assert len(sent) == 1
     claims.settle({sent[0].attempt_id: verdict}, max_attempts=1)
     conn.close()

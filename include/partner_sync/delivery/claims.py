@@ -101,12 +101,10 @@ class Claims:
         """Up to ``count`` items that may be claimed now, the oldest first, none of the visits ``but``."""
         return tuple(Candidate(**row) for row in self._rows("candidates", count=count, but=list(but)))
 
-    def claim(self, visits: Sequence[str]) -> tuple[Claimed, ...]:
-        """Claim the items of these visits; a visit that is being edited or was taken by another is left out."""
-        return self._claimed([row["id"] for row in self._rows("claim", visits=list(visits))])
-
     def claim_to_send(self, visits: Sequence[str], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
-        """``claim`` and ``mark_sent`` in one: what is returned leaves within its grant's time, or is given up."""
+        """Claim the items of these visits and write that their calls leave: what is returned leaves within its grant's
+        time, or is given up. A visit that is being edited or was taken by another is left out.
+        """
         rows = self._rows("claim_to_send", visits=list(visits), settle_after_seconds=settle_after_seconds)
         return tuple(_claimed(row) for row in rows)
 

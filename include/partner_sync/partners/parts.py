@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -77,6 +77,14 @@ def _cron(text: str) -> str:
     return text
 
 
+def _by_own_name(data: Any) -> Any:
+    if isinstance(data, list) and all(isinstance(name, str) for name in data):
+        return {name: name for name in data}
+    return data
+
+
+#: For parameters that carry values of ours: a list stands for those whose names the partner shares with us.
+ByOwnName = BeforeValidator(_by_own_name)
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 DottedPath = Annotated[Text, AfterValidator(_dotted)]
 PathTemplate = Annotated[Text, AfterValidator(_template)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from partner_sync.partners.fields import VISIT_FIELDS
 from partner_sync.partners.master import Paging
 from partner_sync.partners.parts import (
+    ByOwnName,
     Condition,
     Cron,
     Disagreement,
@@ -61,20 +62,13 @@ class ReadBack(Part):
     """
 
     path: PathTemplate
-    parameters: Mapping[Text, Text] = Field(default_factory=dict)
+    parameters: Annotated[Mapping[Text, Text], ByOwnName] = Field(default_factory=dict)
     record_at: DottedPath | None = None
     records_at: DottedPath | None = None
     key_at: DottedPath | None = None
     ref_at: DottedPath | None = None
     paging: Paging | None = None
     absent_when: Condition | None = None
-
-    @field_validator("parameters", mode="before")
-    @classmethod
-    def _names_alone(cls, data: Any) -> Any:
-        if isinstance(data, list) and all(isinstance(name, str) for name in data):
-            return {name: name for name in data}
-        return data
 
     @model_validator(mode="after")
     def _one_shape(self) -> ReadBack:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from partner_sync.partners.master import Paging
-from partner_sync.partners.parts import Condition, DottedPath, Parameters, Part, PathTemplate, Text
+from partner_sync.partners.parts import ByOwnName, Condition, DottedPath, Parameters, Part, PathTemplate, Text
 
 #: What ``parameters`` may carry: the week's Monday, its Sunday, the Monday after, and our code of the organization.
 ListValue = Literal["week", "week_end", "next_week", "organization"]
@@ -24,20 +24,13 @@ class VisitsList(Part):
     """
 
     path: PathTemplate
-    parameters: Mapping[Text, ListValue] = Field(default_factory=dict)
+    parameters: Annotated[Mapping[Text, ListValue], ByOwnName] = Field(default_factory=dict)
     fixed: Parameters = Field(default_factory=dict)
     records_at: DottedPath | None = None
     key_at: DottedPath
     ref_at: DottedPath | None = None
     paging: Paging | None = None
     absent_when: Condition | None = None
-
-    @field_validator("parameters", mode="before")
-    @classmethod
-    def _names_alone(cls, data: Any) -> Any:
-        if isinstance(data, list) and all(isinstance(name, str) for name in data):
-            return {name: name for name in data}
-        return data
 
     @model_validator(mode="after")
     def _one_week(self) -> VisitsList:
