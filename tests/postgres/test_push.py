@@ -31,7 +31,8 @@ from sandbox.running import RunningPartner
 
 FILES = Path(__file__).resolve().parents[2] / "include" / "partners"
 ORGANIZATION = "sakura-care"
-QUICK = {"connect_seconds": 0.2, "read_seconds": 0.3, "settle_after_seconds": 0.5}
+#: Short, but not so short that a pause of the test process makes an answer late.
+QUICK = {"connect_seconds": 0.5, "read_seconds": 1.0, "settle_after_seconds": 1.5}
 
 
 @pytest.fixture
