@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from partner_sync.database import Connection
+from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import NotLinkedError, UnknownOrganizationError
 from partner_sync.statements import statement
 
@@ -33,9 +33,11 @@ def linked_organizations(
 ) -> tuple[Link, ...]:
     """The enabled links of a partner for one direction: all, or those of the typed codes.
 
-    Raises UnknownOrganizationError (naming near matches) and NotLinkedError, for the first code at fault.
+    Raises UnknownOrganizationError (naming near matches) and NotLinkedError, for the first code at fault, and
+    DatabaseAwayError.
     """
-    rows = conn.execute(statement("links.enabled_links"), {"partner": partner, "direction": direction}).fetchall()
+    with translated_errors():
+        rows = conn.execute(statement("links.enabled_links"), {"partner": partner, "direction": direction}).fetchall()
     links = {row["organization"]: _link(row) for row in rows}
     wanted = tuple(dict.fromkeys(code.strip() for code in codes if code.strip()))
     for code in wanted:
@@ -45,7 +47,8 @@ def linked_organizations(
 
 
 def _refuse(conn: Connection, *, partner: str, direction: Direction, code: str) -> None:
-    known = [row["code"] for row in conn.execute(statement("links.organization_codes"))]
+    with translated_errors():
+        known = [row["code"] for row in conn.execute(statement("links.organization_codes"))]
     if code in known:
         raise NotLinkedError(organization=code, partner=partner, direction=direction)
     raise UnknownOrganizationError(organization=code, suggestions=near_matches(code, known))

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from partner_sync.errors import ConfigError, NotLinkedError, SecondMasterError, UnknownOrganizationError
+from partner_sync.errors import (
+    ConfigError,
+    DatabaseAwayError,
+    NotLinkedError,
+    SecondMasterError,
+    UnknownOrganizationError,
+)
 from partner_sync.links import Link, linked_organizations
 from partner_sync.onboarding import add_link, add_organization, join_key
 from postgres_server import Database
@@ -85,6 +91,12 @@ def test_an_organization_that_is_known_but_not_linked_is_named(onboarding) -> No
     add_link(onboarding, link("aoba", "sakura-care"))
     with pytest.raises(NotLinkedError, match="momiji-care has no enabled link to aoba"):
         linked_organizations(onboarding, partner="aoba", direction="master", codes=["sakura-care", "momiji-care"])
+
+
+def test_a_database_that_is_away_is_told_in_our_own_words(onboarding) -> None:
+    onboarding.close()
+    with pytest.raises(DatabaseAwayError):
+        linked_organizations(onboarding, partner="aoba", direction="master")
 
 
 def test_typed_codes_are_trimmed_and_counted_once(onboarding) -> None:
