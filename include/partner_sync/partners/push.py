@@ -230,9 +230,9 @@ class Push(Part):
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Every endpoint that a push may call, as method and path template."""
+        """Every endpoint that a push or a comparison may call, as method and path template."""
         batch = (self.batch.put, self.batch.post, self.batch.withdraw) if self.batch else ()
-        calls = (self.put, self.post, self.withdraw, self.read_back, *batch)
+        calls = (self.put, self.post, self.withdraw, self.read_back, self.visits_list, *batch)
         return tuple(dict.fromkeys(call.endpoint for call in calls if call is not None))
 
     @model_validator(mode="after")

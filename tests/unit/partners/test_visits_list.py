@@ -28,6 +28,11 @@ def test_a_partner_with_a_list_of_visits_can_list_them() -> None:
     assert not capabilities(made()).list_visits
 
 
+def test_a_limit_may_name_the_list_as_its_endpoint() -> None:
+    limits = [{"scope": "endpoint", "endpoint": "GET /v1/visits", "requests": 6, "per_seconds": 60}]
+    assert made(push={"list": LISTED}, limits=limits).limits[0].endpoint == "GET /v1/visits"
+
+
 def test_a_week_is_asked_for_by_its_names_over_a_years_end() -> None:
     section = listed(
         parameters={"monday": "week", "sunday": "week_end", "until": "next_week", "corp": "organization"},
