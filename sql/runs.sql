@@ -5,33 +5,33 @@ select sync.record_outcome(%(partner)s, %(run_key)s, %(dag)s, %(step)s, %(organi
 
 -- name: outcomes_of_run
 -- The latest word on each key of a run.
-select dag, step, organization, entity, outcome, code, counts, at from sync.run_outcome
+select dag, step, organization, entity, outcome, code, counts from sync.run_outcome
 where partner = %(partner)s and run_key = %(run_key)s
 order by step, organization, entity
 
 -- name: open_incident
 -- The open row of a cause, made when there is none.
-select id, partner, organization, step, code, runs, opened_at, opened_run_key = %(run_key)s as newly_opened
+select id, partner, organization, step, code, runs, opened_run_key = %(run_key)s as newly_opened
 from sync.open_incident(%(partner)s, %(organization)s, %(step)s, %(code)s, %(run_key)s)
 
 -- name: close_incidents
 -- The step went well for the organization: its causes are over.
-select id, partner, organization, step, code, runs, opened_at, false as newly_opened
+select id, partner, organization, step, code, runs, false as newly_opened
 from sync.close_incidents(%(partner)s, %(organization)s, %(step)s, %(run_key)s)
 
 -- name: open_incidents
 -- All open causes of a partner.
-select id, partner, organization, step, code, runs, opened_at, false as newly_opened from sync.incident
+select id, partner, organization, step, code, runs, false as newly_opened from sync.incident
 where partner = %(partner)s and closed_at is null order by opened_at, id
 
 -- name: claim_notice
 -- Those of the incidents that this address has not been told of; they count as told from now on.
-select id, partner, organization, step, code, runs, opened_at, true as newly_opened
+select id, partner, organization, step, code, runs, true as newly_opened
 from sync.claim_notice(%(incidents)s::bigint[], %(to)s)
 
 -- name: notices
 -- Open differences that turn no run red: what this run has met first, and what nobody was told of yet.
-select id, partner, organization, step, code, runs, opened_at, opened_run_key = %(run_key)s as newly_opened
+select id, partner, organization, step, code, runs, opened_run_key = %(run_key)s as newly_opened
 from sync.incident
 where partner = %(partner)s and step = %(step)s and closed_at is null
   and (opened_run_key = %(run_key)s or notified_at is null)

@@ -139,4 +139,4 @@ def _organizations(codes: Sequence[str], language: Language) -> str:
 def _incidents(conn: Connection, name: str, *, facts: dict[str, Any]) -> tuple[Incident, ...]:
     with translated_errors():
         rows = conn.execute(statement(name), facts).fetchall()
-    return tuple(Incident(**{field: row[field] for field in Incident.__dataclass_fields__}) for row in rows)
+    return tuple(Incident(**row) for row in rows)

@@ -83,8 +83,6 @@ def outcomes_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Outcom
     """The latest word on each key of a run, as login sync_run."""
     with translated_errors():
         rows = conn.execute(statement("runs.outcomes_of_run"), {"partner": partner, "run_key": run_key}).fetchall()
-    for row in rows:
-        row.pop("at")
     return tuple(Outcome(partner=partner, run_key=run_key, **row) for row in rows)
 
 
