@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from partner_made import made
 from partner_sync.kinds.interface import Capabilities
-from partner_sync.kinds.registry import capabilities
+from partner_sync.kinds.rest_json import capabilities
 
 INCLUDE = Path(__file__).resolve().parents[3] / "include"
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from partner_made import made
-from partner_sync.kinds.registry import capabilities
+from partner_sync.kinds.rest_json import capabilities
 from partner_sync.partners.visits_list import VisitsList
 
 LISTED: dict[str, Any] = {"path": "/v1/visits", "parameters": ["week"], "records_at": "data", "key_at": "key"}
