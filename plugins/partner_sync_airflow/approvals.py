@@ -8,7 +8,6 @@ counts.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +15,11 @@ from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import DagRunTriggerException
 
 from partner_sync.errors import ConfigError
+from partner_sync_airflow.dag_runs import bounded_id, run_type
 
 #: Where the conf of a run carries the question, or the yes.
 QUESTION, YES = "question", "approval"
 _OF_A_TASK = "operator_triggered"
-_LONGEST_RUN_ID = 200
 
 
 class ApprovalByHandError(ConfigError):
@@ -77,7 +76,7 @@ def yes_of(context: Context) -> Yes | None:
 
 def _from_a_task(context: Context, key: str) -> Any:
     run = context["dag_run"]
-    if str(getattr(run.run_type, "value", run.run_type)) != _OF_A_TASK:
+    if run_type(run) != _OF_A_TASK:
         raise ApprovalByHandError(dag_id=push_dag(context["dag"].dag_id.partition("__")[0]))
     return (run.conf or {})[key]
 
@@ -114,19 +113,13 @@ def start_run(context: Context, *, dag_id: str, run_id: str, conf: dict[str, Any
 def question_run_id(context: Context) -> str:
     """The run of the question that this run asks: a retry asks no second one, a cleared run does."""
     clears = context["dag_run"].clear_number or 0
-    return _bounded(f"ask__{context['run_id']}" + (f"__{clears}" if clears else ""))
+    return bounded_id(f"ask__{context['run_id']}" + (f"__{clears}" if clears else ""))
 
 
 def approved_run_id(context: Context) -> str:
     """The push that a yes to this run's question starts: one, however often the yes is given."""
-    return _bounded(f"approved__{context['run_id'].removeprefix('ask__')}")
+    return bounded_id(f"approved__{context['run_id'].removeprefix('ask__')}")
 
 
 def as_conf(key: str, value: Question | Yes) -> dict[str, Any]:
     return {key: asdict(value)}
-
-
-def _bounded(run_id: str) -> str:
-    if len(run_id) <= _LONGEST_RUN_ID:
-        return run_id
-    return f"{run_id[: _LONGEST_RUN_ID - 17]}-{hashlib.sha256(run_id.encode()).hexdigest()[:16]}"

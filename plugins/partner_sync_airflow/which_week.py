@@ -14,6 +14,7 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import InvalidWeekError
 from partner_sync.weeks import Week
+from partner_sync_airflow.dag_runs import run_type
 
 _BY_ITSELF = frozenset({"scheduled", "backfill"})
 
@@ -42,23 +43,19 @@ class RunDates(Protocol):
 
 def starts_by_itself(run: RunDates) -> bool:
     """Whether a schedule or a backfill started the run, and not somebody with a form."""
-    return _run_type(run) in _BY_ITSELF
+    return run_type(run) in _BY_ITSELF
 
 
 def week_of_run(run: RunDates, *, given: str | None) -> Week:
     """The week of a run; ``given`` is the form's day. Raises InvalidWeekError or one of the kinds above."""
     if starts_by_itself(run):
         if given is not None:
-            raise WeekGivenTwiceError(run_type=_run_type(run), value=given)
+            raise WeekGivenTwiceError(run_type=run_type(run), value=given)
         week = Week.of(run.logical_date or run.run_after)
-        return week if _run_type(run) == "backfill" else week.next()
+        return week if run_type(run) == "backfill" else week.next()
     if given is None:
         raise WeekNotGivenError()
     return Week.parse(given)
-
-
-def _run_type(run: RunDates) -> str:
-    return str(getattr(run.run_type, "value", run.run_type))
 
 
 def week_of(context: Context) -> Week:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +10,7 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.cut_chain import CutChain
+from partner_sync_airflow.dag_runs import bounded_id
 from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.run_notes import write_note
 from partner_sync_airflow.which_week import head_of_note
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 #: How long after its start a run stops waiting for limits and lost answers, and says so.
 LONGEST_WAIT = timedelta(hours=12)
-_LONGEST_RUN_KEY = 200
 _SHOWN_ORGANIZATIONS = 20
 
 
@@ -108,10 +107,7 @@ def told_of(waiting: Waiting) -> tuple[str, str]:
 
 def run_key(context: Context) -> str:
     """The run's own key in the database: the same for all its tasks and tries, and of bounded length."""
-    key = f"{context['dag'].dag_id}/{context['run_id']}"
-    if len(key) <= _LONGEST_RUN_KEY:
-        return key
-    return f"{key[: _LONGEST_RUN_KEY - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return bounded_id(f"{context['dag'].dag_id}/{context['run_id']}")
 
 
 def run_name(context: Context) -> RunName:

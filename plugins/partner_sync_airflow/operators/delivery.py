@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from partner_sync.catalogue import sentence
 from partner_sync.errors import DatabaseAwayError
 from partner_sync_airflow.approvals import QUESTION, Question, yes_of
+from partner_sync_airflow.dag_runs import started_by
 from partner_sync_airflow.forms import read_push_form
 from partner_sync_airflow.operators.base import (
     PartnerSyncOperator,
@@ -184,5 +185,5 @@ def _is_weekly(context: Context) -> bool:
 
 def requested_by(context: Context) -> str:
     """Who asked first: a person's login, or the schedule or backfill."""
-    run, yes = context["dag_run"], yes_of(context)
-    return yes.requested_by if yes else run.triggering_user_name or str(getattr(run.run_type, "value", run.run_type))
+    yes = yes_of(context)
+    return yes.requested_by if yes else started_by(context["dag_run"])

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.context import Context
 
 from partner_sync_airflow.cut_chain import CutChain
+from partner_sync_airflow.dag_runs import started_by
 from partner_sync_airflow.operators.base import doors
 from partner_sync_airflow.run_notes import refusals_noted, write_note
 
@@ -37,13 +38,12 @@ def read_order(context: Context) -> HoldOrder:
     from partner_sync.steps.hold import HoldOrder
 
     params: Mapping[str, Any] = context["params"]
-    run = context["dag_run"]
     return HoldOrder(
         partner=str(params["partner"]).strip(),
         organization=str(params["organization"] or "").strip(),
         held=params["action"] == "hold",
         reason=str(params["reason"]),
-        by=run.triggering_user_name or str(getattr(run.run_type, "value", run.run_type)),
+        by=started_by(context["dag_run"]),
     )
 
 
