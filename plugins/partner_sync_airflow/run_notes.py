@@ -60,7 +60,8 @@ def refusals_noted(context: Context) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        write_note(context, f"{sentence(error.code, 'ja')}\n{error}")
+        named = {name: str(error.facts[name]) for name in ("partner", "organization") if error.facts.get(name)}
+        write_note(context, f"{sentence(error.code, 'ja', **named)}\n{error}")
         raise
 
 

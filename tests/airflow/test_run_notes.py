@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
+from partner_sync.errors import NotLinkedError
+from partner_sync_airflow.run_notes import LONGEST_NOTE, refusals_noted, shortened, write_note
 
 CONTEXT = {"dag": SimpleNamespace(dag_id="honoka__schedule_push"), "run_id": "manual__2026-11-20T09:00:00+00:00"}
 RUN = "/api/v2/dags/honoka__schedule_push/dagRuns/manual__2026-11-20T09%3A00%3A00%2B00%3A00"
@@ -25,6 +26,14 @@ def test_a_note_is_written_with_a_token_to_this_run_and_to_nothing_else_of_it(ap
     assert login == {"username": "partner-sync", "password": "secret"}
     assert (method, path) == ("PATCH", f"{RUN}?update_mask=note")
     assert (headers["Authorization"], body) == ("Bearer a-token", {"note": "週 48"})
+
+
+def test_a_refusal_names_partner_and_organization_in_both_languages(api):
+    with pytest.raises(NotLinkedError), refusals_noted(CONTEXT):
+        raise NotLinkedError(partner="honoka", organization="aoba", direction="schedule")
+    japanese, english = api.received[-1][3]["note"].splitlines()
+    assert japanese.startswith("aobaは、honokaとの")
+    assert english.startswith("Organization aoba has no enabled link to honoka")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/auth/token", 401), (RUN, 500)])
