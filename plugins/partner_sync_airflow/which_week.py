@@ -1,4 +1,4 @@
-"""Which week a run of ``<partner>__schedule_push`` means. The right one, or a clear refusal; never a guess.
+"""Which week a push or a comparison means. The right one, or a clear refusal; never a guess.
 
 A run that a person (or another DAG) starts says its week in the form: Airflow fills in 'now' or nothing for its dates,
 and either would be the wrong week without a word. A scheduled run means the week after the moment that it stands for;
@@ -20,14 +20,14 @@ _BY_ITSELF = frozenset({"scheduled", "backfill"})
 
 
 class WeekNotGivenError(InvalidWeekError):
-    """A person started a push without a week."""
+    """A person started a push or a comparison without a week."""
 
     code = "week_invalid"
-    template = "No week was given. Start the run again and write any day of the week to send, as YYYY-MM-DD."
+    template = "No week was given. Start the run again and write any day of the week that is meant, as YYYY-MM-DD."
 
 
 class WeekGivenTwiceError(InvalidWeekError):
-    """A scheduled or backfill run was also given a week, and every one of its runs would send that one."""
+    """A schedule or a backfill was also given a week, and every one of its runs would send that one."""
 
     code = "week_invalid"
     template = "A {run_type} run takes its week from its date; start a run by hand to send the week of {value}."
@@ -64,7 +64,7 @@ def week_of(context: Context) -> Week:
 
 
 def head_of_note(context: Context) -> list[str]:
-    """The lines with which every note of a push begins: which week it is for. None for other runs."""
+    """The lines with which every note of a push or a comparison begins: its week. None for other runs."""
     if "week" not in context["params"]:
         return []
     try:
