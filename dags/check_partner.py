@@ -21,7 +21,7 @@ with DAG(
             None,
             type=["null", "string"],
             title="Organization / 法人",
-            description="Its code; empty: the first linked one.",
+            description="Its code; empty: the first linked one. / 法人コード。空欄は連携中の最初の法人。",
         ),
     },
 ) as dag:
