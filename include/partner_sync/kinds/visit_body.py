@@ -34,9 +34,9 @@ class VisitBody:
         """Whether a record holds these values; a field that the partner does not show is left aside."""
         body = self.written(values)
         shown = [
-            (mapped, _found(body, target)[1], theirs)
+            (mapped, shown_at(body, target)[1], theirs)
             for target, mapped, _ in self._fields
-            for there, theirs in (_found(record, target),)
+            for there, theirs in (shown_at(record, target),)
             if there
         ]
         return bool(shown) and all(_equal(mapped, ours, theirs=theirs) for mapped, ours, theirs in shown)
@@ -61,7 +61,8 @@ def put_at(body: dict[str, object], path: str, *, value: object) -> None:
     here[last] = value
 
 
-def _found(record: object, path: str) -> tuple[bool, Any]:
+def shown_at(record: object, path: str) -> tuple[bool, Any]:
+    """Whether a record shows anything at a dotted path (also a null), and what."""
     for step in path.split("."):
         if not isinstance(record, Mapping) or step not in record:
             return False, None

@@ -10,7 +10,7 @@ from typing import Any
 from partner_sync.http.client import PartnerClient
 from partner_sync.kinds.interface import HeldVisit, Page, VisitPage
 from partner_sync.kinds.listing import Listing
-from partner_sync.kinds.visit_body import VisitBody, name_or_none
+from partner_sync.kinds.visit_body import VisitBody, name_or_none, shown_at
 from partner_sync.partners.converters import Unfit
 from partner_sync.partners.paths import holds, value_at
 from partner_sync.partners.push import Push
@@ -69,7 +69,7 @@ class Differences:
     def between(self, record: Mapping[str, object], values: Mapping[str, object]) -> tuple[str, ...]:
         """The names of the fields that the record shows and that differ."""
         return tuple(
-            target for target, body in self._fields if _shows(record, target) and not _is_in(body, record, values)
+            target for target, body in self._fields if shown_at(record, target)[0] and not _is_in(body, record, values)
         )
 
 
@@ -79,11 +79,3 @@ def _is_in(body: VisitBody, record: Mapping[str, object], values: Mapping[str, o
     except Unfit:
         # The partner file has lost a code since the visit was sent: what is there cannot be shown to be the same.
         return False
-
-
-def _shows(record: object, path: str) -> bool:
-    for step in path.split("."):
-        if not isinstance(record, Mapping) or step not in record:
-            return False
-        record = record[step]
-    return True
