@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -18,12 +17,10 @@ from partner_sync.delivery.feeder import BUSY_SECONDS
 from partner_sync.delivery.pipeline import Pipeline
 from partner_sync.delivery.turnstile import Turnstile
 from partner_sync.errors import ConfigError, SettlingError
-from partner_sync.kinds.interface import Gate, PartnerKind
+from partner_sync.kinds.interface import OpenKind
 from partner_sync.limiter import CallClass
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
-
-OpenKind = Callable[[Gate], PartnerKind]
 
 
 @dataclass(frozen=True, kw_only=True)

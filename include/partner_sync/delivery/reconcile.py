@@ -8,7 +8,6 @@ there is read back: what is there and should not be cannot be seen then.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 
@@ -16,13 +15,11 @@ from partner_sync.database import Connection
 from partner_sync.delivery.comparison import READ_BACK, Comparing, Comparison, Findings, Known, Look, Round, Sighting
 from partner_sync.delivery.push import needed_keys
 from partner_sync.errors import BadAnswerError, ConfigError, PagingLoopError
-from partner_sync.kinds.interface import Gate, HeldVisit, PartnerKind, VisitPage
+from partner_sync.kinds.interface import HeldVisit, OpenKind, PartnerKind, VisitPage
 from partner_sync.limiter import LedgerGate
 from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 from partner_sync.partners.push import Push
-
-OpenKind = Callable[[Gate], PartnerKind]
 
 #: What may be a visit id of ours (schedule.visit). Anything else that stands in its place is nobody's: it is not kept.
 _OUR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -6,7 +6,7 @@ the same for all kinds. Calls raise the typed errors of ``partner_sync.errors``;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
@@ -208,3 +208,7 @@ class PartnerKind(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+#: Opens the kind of one organization behind a gate; whoever opened it closes it.
+OpenKind = Callable[[Gate], PartnerKind]
