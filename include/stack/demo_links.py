@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from partner_sync.links import Link, ReleaseMode
+from partner_sync.partners.fields import ENTITY_ORDER
 from stack.airflow_api import AirflowApi
 from stack.installation import Installation
 from stack.link import LinkOrder, connection_id_of, join
 from stack.practice import PracticePartner
 
-ENTITIES = ("office", "practitioner", "patient")
 NAMES = {
     "sakura-care": "医療法人さくら会",
     "momiji-care": "もみじ訪問看護株式会社",
@@ -26,7 +26,7 @@ class DemoLink:
 
     partner: str
     organization: str
-    master_of: tuple[str, ...] = ENTITIES
+    master_of: tuple[str, ...] = ENTITY_ORDER
     release_mode: ReleaseMode = "manual"
     key_is_wrong: bool = False
 

@@ -19,10 +19,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from partner_sync.errors import ConfigError, PartnerFileError
-from partner_sync.links import Link
+from partner_sync.links import Direction, Link, ReleaseMode
 from partner_sync.onboarding import add_link, add_organization
+from partner_sync.partners.fields import ENTITY_ORDER
 from partner_sync.partners.loader import load_partner
 from partner_sync.partners.model import Partner
 from stack.airflow_api import AirflowApi, AirflowConnection
@@ -30,9 +32,8 @@ from stack.commands import run_command
 from stack.installation import Installation
 from stack.progress import say
 
-_DIRECTIONS = ("master", "schedule")
-_RELEASES = ("manual", "weekly", "on_finalize")
-_ENTITIES = ("office", "practitioner", "patient")
+_DIRECTIONS: tuple[str, ...] = get_args(Direction)
+_RELEASES: tuple[str, ...] = get_args(ReleaseMode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def parse(arguments: list[str], environ: Mapping[str, str]) -> argparse.Namespac
         ("url", "the partner's base URL", None),
         ("name", "the organization's name (default: its code)", ""),
         ("login", "the login, where the partner wants one beside the key", ""),
-        ("master", f"entities that the partner is the master of: {','.join(_ENTITIES)}", ""),
+        ("master", f"entities that the partner is the master of: {','.join(ENTITY_ORDER)}", ""),
         ("directions", f"{','.join(_DIRECTIONS)} or one of them", ",".join(_DIRECTIONS)),
         ("release", f"when finalized weeks leave: {', '.join(_RELEASES)}", "manual"),
     ):
@@ -132,7 +133,7 @@ def order_of(options: argparse.Namespace, key: str | None) -> LinkOrder:
         organization=options.organization,
         connection_id=connection_id_of(options.partner, options.organization),
         directions=tuple(_words("DIRECTIONS", options.directions, known=_DIRECTIONS)),  # type: ignore[arg-type]  # known
-        master_of=tuple(_words("MASTER", options.master, known=_ENTITIES)),
+        master_of=tuple(_words("MASTER", options.master, known=ENTITY_ORDER)),
         release_mode=options.release,
         enabled=not options.disabled,
     )
