@@ -8,7 +8,7 @@ from typing import Literal
 
 from psycopg.types.json import Jsonb
 
-from partner_sync.catalogue import Language, entry
+from partner_sync.catalogue import Language, sentence
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import OrganizationHeldError, PartnerHeldError
 from partner_sync.incidents import (
@@ -212,9 +212,8 @@ def _summary(organizations: Mapping[str, Word], language: Language) -> str:
 
 
 def _cause_line(outcome: Outcome, language: Language) -> str:
-    found = entry(outcome.code)
     # Each fact is known or left out: an empty one would leave a hole in the sentence.
     named = {"organization": outcome.organization} if outcome.organization else {}
     facts = {"partner": outcome.partner} | named
     where = " / ".join(filter(None, [outcome.organization, step_name(outcome.step, language), outcome.entity]))
-    return f"{where}: {found.what.fill(language, **facts)} {found.next_action.fill(language, **facts)}"
+    return f"{where}: {sentence(outcome.code, language, **facts)}"
