@@ -215,5 +215,6 @@ def _cause_line(outcome: Outcome, language: Language) -> str:
     # Each fact is known or left out: an empty one would leave a hole in the sentence.
     named = {"organization": outcome.organization} if outcome.organization else {}
     facts = {"partner": outcome.partner} | named
-    where = " / ".join(filter(None, [outcome.organization, step_name(outcome.step, language), outcome.entity]))
+    entity = count_name(outcome.entity, language) if outcome.entity else ""
+    where = " / ".join(filter(None, [outcome.organization, step_name(outcome.step, language), entity]))
     return f"{where}: {sentence(outcome.code, language, **facts)}"

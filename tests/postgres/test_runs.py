@@ -168,6 +168,13 @@ def test_the_note_says_in_both_languages_what_was_done_and_who_stopped(conn: Con
     assert conclusion.note_ja.splitlines()[2].startswith("aoba / 反映: honokaがaobaの接続キーを受け付けません。")
 
 
+def test_a_cause_in_a_note_names_its_entity_in_the_notes_language(conn: Connection) -> None:
+    say(conn, "held", "slice_held", entity="patient")
+    conclusion = concluded(conn)
+    assert conclusion.note_ja.splitlines()[1].startswith("aoba / 反映 / 利用者: ")
+    assert conclusion.note_en.splitlines()[1].startswith("aoba / merge / patients: ")
+
+
 def test_of_several_runs_at_one_time_exactly_one_opens_the_incident(database: Database) -> None:
     def meet(number: int) -> bool:
         with connect(database.url("run")) as conn:
