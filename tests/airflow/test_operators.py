@@ -17,6 +17,7 @@ from partner_sync.links import Link
 from partner_sync.onboarding import add_link, add_organization
 from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, record_outcome
+from partner_sync.steps.organizations import Waiting
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.operators.base import run_key
 from partner_sync_airflow.operators.conclude import ConcludeOperator
@@ -106,6 +107,14 @@ def test_an_extract_that_meets_a_limit_defers_and_its_trigger_says_for_what(link
     waits_for = deferred.value.trigger.waits_for
     assert re.fullmatch(r"honoka: waiting for the limit until [-0-9 ]*\d\d:\d\d \(Asia/Tokyo\): sakura-care", waits_for)
     assert deferred.value.trigger.moment > datetime.now(UTC)
+
+
+def test_a_task_that_could_go_on_at_once_is_deferred_for_some_seconds_all_the_same():
+    operator = ExtractOperator(task_id="extract", partner="honoka", shard=["sakura-care"])
+    began = datetime.now(UTC)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.wait(context("master_sync", MASTER), Waiting(organizations=("sakura-care",), retry_at=began))
+    assert deferred.value.trigger.moment > began + timedelta(seconds=4)
 
 
 def test_an_extract_that_is_resumed_too_early_waits_again_and_has_read_nothing_twice(linked, practice):

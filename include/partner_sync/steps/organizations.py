@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from partner_sync.database import Connection
@@ -81,8 +81,7 @@ def each_organization(
             return None
         nap = max((waiting.retry_at - _now()).total_seconds(), SHORTEST_NAP_SECONDS)
         if nap > LONGEST_NAP_SECONDS or _now() + timedelta(seconds=nap) > naps_end_at:
-            # A trigger that fires before its task has ended meets a race in Airflow, which then kills the resumed task.
-            return replace(waiting, retry_at=max(waiting.retry_at, _now() + timedelta(seconds=LONGEST_NAP_SECONDS)))
+            return waiting
         time.sleep(nap)
         pending = [link for link in pending if link.organization in waiting.organizations]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How long after its start a run stops waiting for limits and lost answers, and says so.
 LONGEST_WAIT = timedelta(hours=12)
+#: A trigger that fires before its task has ended meets a race in Airflow, which then kills the resumed task.
+SHORTEST_DEFERRAL = timedelta(seconds=5)
 _SHOWN_ORGANIZATIONS = 20
 
 
@@ -85,6 +88,7 @@ class WaitingOperator(PartnerSyncOperator):
         """
         from partner_sync_airflow.triggers import WaitTrigger
 
+        waiting = replace(waiting, retry_at=max(waiting.retry_at, datetime.now(UTC) + SHORTEST_DEFERRAL))
         japanese, english = told_of(waiting)
         self.log.info("%s: %s", self.partner, english)
         write_note(context, "\n".join([*head_of_note(context), japanese, english]))

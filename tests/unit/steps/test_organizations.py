@@ -63,12 +63,12 @@ def test_a_wait_of_moments_is_slept_through_and_only_those_who_waited_are_asked_
     assert calls == ["a", "b", "a", "a"]
 
 
-def test_short_waits_are_slept_through_for_so_long_only_and_the_next_moment_is_some_seconds_away():
+def test_short_waits_are_slept_through_for_so_long_only():
     patience = Patience(until_at=PATIENT.until_at, naps_seconds=0.3)
     began = datetime.now(UTC)
     waiting = run({"a": limit(-5)}, patience=patience)[2]
     assert datetime.now(UTC) - began < timedelta(seconds=2)
-    assert waiting.retry_at > began + timedelta(seconds=4)
+    assert waiting.organizations == ("a",)
 
 
 def test_whoever_would_wait_longer_than_the_run_may_is_failed_and_the_others_wait_on():
