@@ -24,6 +24,9 @@ _CLOCKS_APART = timedelta(minutes=15)
 #: A backfill's run stands for the first Monday's second of its week that no cron text can name.
 _APART_FROM_SCHEDULES = timedelta(seconds=1)
 _NO_TIME = timedelta()
+#: For so long a scheduler may be away at a moment of the schedule that only a backfill's run stands before: nobody can
+#: tell whether that moment was missed, or is from before the DAG was switched on.
+_SCHEDULER_AWAY = timedelta(minutes=15)
 
 
 class ByHand(NullTimetable):
@@ -70,9 +73,9 @@ class WeeklyCron(PartnerCron):
         return super().next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
 
     def _is_old_backfill(self, interval: DataInterval) -> bool:
-        """Whether the last run was a backfill's, before a moment of the schedule that is over."""
+        """Whether the last run was a backfill's, and the schedule's moment after it is over for good."""
         by_backfill = interval.start.second == _APART_FROM_SCHEDULES.seconds
-        return by_backfill and self._get_next(interval.end) < self._align_to_prev(instance(datetime.now(UTC)))
+        return by_backfill and self._get_next(interval.end) < datetime.now(UTC) - _SCHEDULER_AWAY
 
 
 def _week_of_backfill(before: DataInterval | None, restriction: TimeRestriction) -> DagRunInfo | None:

@@ -81,6 +81,25 @@ def test_a_backfill_of_old_weeks_does_not_start_the_schedule_for_a_moment_that_i
     assert next_run(WeeklyCron(FRIDAY), datetime(2020, 12, 28, 0, 0, 1, tzinfo=TOKYO)) > datetime.now(UTC)
 
 
+def hours_ago(hours):
+    """A weekly schedule whose last moment was so many hours ago, and the backfill's run of that moment's week."""
+    moment = datetime.now(TOKYO) - timedelta(hours=hours)
+    cron = WeeklyCron(f"{moment.minute} {moment.hour} * * {moment:%a}")
+    [run] = weeks_between(moment, moment, cron)
+    return cron, run.logical_date
+
+
+@pytest.mark.parametrize("hours", [1, 23, 100])
+def test_a_backfill_of_the_present_week_does_not_start_the_schedule_for_a_moment_before_it(hours):
+    cron, backfilled = hours_ago(hours)
+    assert next_run(cron, backfilled) > datetime.now(UTC)
+
+
+def test_a_moment_that_a_restarted_scheduler_has_just_missed_is_made_up_for_also_after_a_backfill():
+    cron, backfilled = hours_ago(0.1)
+    assert timedelta() <= datetime.now(UTC) - next_run(cron, backfilled) < timedelta(minutes=8)
+
+
 def test_a_moment_that_airflow_has_missed_is_made_up_for():
     late = next_run(WeeklyCron(FRIDAY), datetime.now(UTC).replace(second=0) - timedelta(days=30))
     assert timedelta() <= datetime.now(UTC) - late < timedelta(days=7)
