@@ -134,12 +134,27 @@ def test_a_key_that_stands_twice_is_a_problem_at_the_second(tmp_path: Path) -> N
         ("ja: 試し", "<<: {ja: 試し}"),
         ("ja: 試し", "ja: !!python/name:os.system ''"),
         ("ja: 試し", "? [a]\n  : 試し"),
+        ("ja: 試し", "? {a: {b: [c, d]}}\n  : {e: [f]}"),
+        ("ja: 試し", "&x ja: 試し\n  *x : 試し"),
     ],
 )
 def test_what_yaml_would_bend_is_reported_where_it_stands(tmp_path: Path, old: str, new: str) -> None:
     whole = changed(old, new)
     lines = {problem.line for problem in problems_of(tmp_path, whole)}
     assert lines & {2, 3}
+
+
+def test_what_follows_a_value_that_nobody_reads_is_read_as_it_stands(tmp_path: Path) -> None:
+    whole = f"secrets: {{a: [{{b: c}}], d: {{}}}}\nkind: [[]]\n{text()}kind: {{e: f}}\nshards: 0\n"
+    last = len(whole.splitlines())
+    found = [(problem.line, problem.message.partition(":")[0]) for problem in problems_of(tmp_path, whole)]
+    assert {(1, "secrets"), (2, "kind"), (line_of(whole, "kind: rest_json"), "kind"), (last, "shards")} <= set(found)
+
+
+def test_a_second_document_is_a_problem_where_it_begins(tmp_path: Path) -> None:
+    whole = f"{text()}---\n{text()}"
+    (found,) = problems_of(tmp_path, whole)
+    assert (found.line, "second document" in found.message) == (line_of(whole, "---"), True)
 
 
 def test_a_bent_value_is_one_problem_and_not_two(tmp_path: Path) -> None:
