@@ -185,6 +185,22 @@ def test_the_form_of_a_push_offers_a_date_for_the_week_and_a_dry_run(committed, 
     assert params.get_param("dry_run").schema["type"] == "boolean"
 
 
+def test_a_run_that_fills_in_no_form_finds_defaults_that_are_valid(committed, read_dags):
+    for dag in read_dags().values():
+        assert set(dag.params.validate()) == set(dag.params)
+
+
+def test_every_task_reads_what_was_filled_into_the_form_of_its_dag(committed, read_dags):
+    from airflow.sdk.definitions.param import process_params
+
+    for dag in read_dags("master_sync", "schedule_push", "reconcile").values():
+        untouched = dag.params.dump()
+        assert untouched.keys() > {"organizations"}
+        for task in dag.tasks:
+            filled = {"organizations": [task.task_id]}
+            assert process_params(dag, task, filled, suppress_exception=False) == untouched | filled
+
+
 @pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "week 48"])
 def test_a_week_that_is_no_date_is_refused_when_the_run_is_started(committed, read_dags, day):
     from airflow.sdk.exceptions import ParamValidationError

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any, Literal
+
+from airflow.sdk import DAG, Param
 
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.notifications import PartnerSyncNotifier
@@ -51,6 +54,16 @@ def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:
             names=(partner.name.ja, partner.name.en),
         ),
     }
+
+
+def with_form(dag: DAG, form: Mapping[str, Param]) -> DAG:
+    """Give a DAG its form when all its tasks are there; a run's tasks read it from the DAG (decision 0023).
+
+    As an argument of the DAG it would be checked for each partner anew and copied deeply into each task, which takes
+    as long as everything else.
+    """
+    dag.params.update(form)
+    return dag
 
 
 def task_arguments(slug: str, *, owner: str, alert: str | None, names: tuple[str, str] | None = None) -> dict[str, Any]:

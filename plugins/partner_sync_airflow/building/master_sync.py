@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, TriggerRule
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import cron, dag_arguments
+from partner_sync_airflow.building.arguments import cron, dag_arguments, with_form
 from partner_sync_airflow.forms import master_params
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.master import (
@@ -37,7 +37,6 @@ def build_master_sync(partner: Partner) -> DAG | None:
         **dag_arguments(partner, "master_sync", does="マスタ取り込み / master data in"),
         schedule=cron(partner.master.schedule),
         max_active_runs=1,
-        params=master_params(partner),
         doc_md=_DOC,
     ) as dag:
         resolve = ResolveMasterOperator(task_id="resolve", partner=slug)
@@ -45,4 +44,4 @@ def build_master_sync(partner: Partner) -> DAG | None:
         validate = ValidateOperator(task_id="validate", partner=slug, trigger_rule=_AFTER_SHARDS)
         merge = MergeOperator(task_id="merge", partner=slug)
         extract >> validate >> merge >> ConcludeOperator(task_id="conclude", partner=slug)
-    return dag
+    return with_form(dag, master_params(partner))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, TriggerRule
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import cron, dag_arguments
+from partner_sync_airflow.building.arguments import cron, dag_arguments, with_form
 from partner_sync_airflow.forms_of_repair import reconcile_params
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.reconcile import (
@@ -52,7 +52,6 @@ def build_reconcile(partner: Partner) -> DAG | None:
         # Without a schedule nothing starts by itself.
         is_paused_upon_creation=False,
         max_active_runs=_RUNS_AT_A_TIME,
-        params=reconcile_params(),
         doc_md=_DOC.replace("{sees}", _SEES_A_LIST if push.visits_list else _SEES_EACH),
     ) as dag:
         resolve = ResolveReconcileOperator(task_id="resolve", partner=slug)
@@ -65,4 +64,4 @@ def build_reconcile(partner: Partner) -> DAG | None:
         conclude = ConcludeOperator(task_id="conclude", partner=slug)
         compare >> [repair, conclude]
         push_repairs >> again >> conclude
-    return dag
+    return with_form(dag, reconcile_params())

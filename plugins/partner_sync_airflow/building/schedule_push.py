@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import cron, dag_arguments
+from partner_sync_airflow.building.arguments import cron, dag_arguments, with_form
 from partner_sync_airflow.forms import push_params
 from partner_sync_airflow.operators.approval import AskOperator
 from partner_sync_airflow.operators.conclude import ConcludeOperator
@@ -42,7 +42,6 @@ def build_schedule_push(partner: Partner) -> DAG | None:
         **dag_arguments(partner, "schedule_push", does="予定の送信 / schedules out"),
         schedule=cron(partner.push.schedule, weekly=True),
         max_active_runs=_RUNS_AT_A_TIME,
-        params=push_params(),
         doc_md=_DOC.replace("{partner}", slug),
     ) as dag:
         plan = PlanOperator(task_id="plan", partner=slug)
@@ -50,4 +49,4 @@ def build_schedule_push(partner: Partner) -> DAG | None:
         push = PushOperator.partial(task_id="push", partner=slug, pool=slug).expand(shard=release.output)
         plan >> [release, AskOperator(task_id="ask", partner=slug)]
         push >> ConcludeOperator(task_id="conclude", partner=slug)
-    return dag
+    return with_form(dag, push_params())
