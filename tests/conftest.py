@@ -22,7 +22,9 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "PG", "
 def postgres() -> Iterator[Server]:
     """A server of its own, bootstrapped, with a migrated template; gone at the end of the session."""
     # Without fsync a power cut may destroy the cluster, which nobody would miss; the tests are about twice as fast.
-    quick = ("fsync = off", "full_page_writes = off", "synchronous_commit = off")
+    quick = ["fsync = off", "full_page_writes = off", "synchronous_commit = off"]
+    # Each test signs in about ten times, with a password of many random letters.
+    quick += ["scram_iterations = 1"]
     with running_cluster(*quick, sync=False) as (cluster, secret_store):
         bootstrap(cluster.url(), secret_store, database=TEMPLATE)
         yield Server(cluster, secret_store)
