@@ -34,9 +34,7 @@ def desk_in_airflow(database: Database, put_connection: Callable[..., None], fol
         put_connection(f"sync_{writer}", conn_type="postgres", **_place(database, writer))
     put_connection("partner_honoka__sakura", conn_type="http", host=desk.server.base_url, password="k")
     with desk.server:
-        for number in range(1, 4):
-            desk.product.visit(f"v{number}")
-        desk.product.week("finalized")
+        desk.product.closed_week("v1", "v2", "v3")
         desk.release()
         desk.push()
         admin = database.admin()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from partner_sync.delivery.release import release_week
 from partner_sync.weeks import Week
-from postgres.product import PARTNER, WEEK, Product
+from postgres.product import PARTNER, WEEK, Product, make_product
+from postgres_server import Database
 
 FINAL = {"put": "accepted", "withdraw": "withdrawn"}
 
@@ -50,6 +51,14 @@ def release(product: Product, week: Week = WEEK, mode: str = "changes", run: str
         requested_by="planner-1",
         run_key=run,
     )
+
+
+def released_week(database: Database, *visit_ids: str) -> Product:
+    """An organization with these visits in a released week."""
+    product = make_product(database)
+    product.closed_week(*visit_ids)
+    release(product)
+    return product
 
 
 def todo(product: Product) -> list[tuple[str, str, str, int, int]]:

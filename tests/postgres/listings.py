@@ -84,7 +84,7 @@ class ListedPartner:
 class MasterBed:
     """An organization at a partner, and the steps of its syncs. Validation is stood in for by the mapper's problems."""
 
-    def __init__(self, database: Database, *, partner: str = "honoka", organization: str = "sakura") -> None:
+    def __init__(self, database: Database, *, partner: str = "honoka", organization: str = "sakura-care") -> None:
         loaded = load_partner(PARTNERS / f"{partner}.yaml")
         assert isinstance(loaded, Partner)
         self.partner = loaded

@@ -53,6 +53,12 @@ class Product:
         }
         self.apply(weeks=[row])
 
+    def closed_week(self, *visit_ids: str) -> None:
+        """Write these visits of the week, which its planner then finalizes."""
+        for visit_id in visit_ids:
+            self.visit(visit_id)
+        self.week("finalized")
+
     def apply(self, **document: object) -> None:
         self.product.execute("select schedule.apply(%s)", (Jsonb(document),))
 

@@ -90,14 +90,11 @@ def test_a_move_while_the_put_is_under_way_is_withdrawn_when_its_answer_comes(pr
     product.visit("v1")
     product.week("finalized")
     release(product)
-    push = product.database.connect("push")
-    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
-    claim = "select id from sync.claim(%s, %s, %s, %s, '{}', 'run')"
-    attempt = push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchone()["id"]
-    push.execute("select sync.mark_sent(%s, %s, 90)", ([attempt], owner))
+    pusher = HandPusher(product)
+    sent = pusher.send("v1")
     product.visit("v1", day=NEXT_WEEK.monday, revision=2)
     assert todo(product) == []
-    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'{{"attempt": {attempt}, "outcome": "accepted"}}', owner))
+    pusher.settle(sent)
     assert todo(product) == [("v1", "2026-11-23", "withdraw", 2, 1)]
 
 
@@ -105,13 +102,11 @@ def test_an_edit_while_it_is_sent_stays_pending(product: Product) -> None:
     product.visit("v1")
     product.week("finalized")
     release(product)
-    push = product.database.connect("push")
-    owner = push.execute("select sync.become_owner() as o").fetchone()["o"]
-    claim = "select id from sync.claim(%s, %s, %s, %s, '{}', 'run')"
-    attempt = push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchone()["id"]
+    pusher = HandPusher(product)
+    sent = pusher.send("v1")
     product.visit("v1", revision=2, note="edited")
-    assert push.execute(claim, (PARTNER, "sakura", owner, ["v1"])).fetchall() == []
-    push.execute("select sync.settle(%s, %s, 'run', 8)", (f'{{"attempt": {attempt}, "outcome": "accepted"}}', owner))
+    assert pusher.send("v1") == {}
+    pusher.settle(sent)
     assert todo(product) == [("v1", "2026-11-23", "put", 2, 1)]
 
 

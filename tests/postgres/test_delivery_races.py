@@ -11,8 +11,8 @@ import pytest
 
 from partner_sync.database import Connection
 from partner_sync.delivery.claims import Claims, Scope
-from partner_sync.delivery.release import release_week
 from partner_sync.delivery.verdict import Verdict
+from postgres.hand_pusher import release, released_week
 from postgres.product import PARTNER, WEEK, Product, make_product
 from postgres_server import Database
 
@@ -23,19 +23,7 @@ CLAIM = "select id from sync.claim(%s, 'sakura', %s, %s, '{}', 'run')"
 @pytest.fixture
 def product(database: Database) -> Product:
     """Three visits in a released week."""
-    made = make_product(database)
-    for visit_id in ("v1", "v2", "v3"):
-        made.visit(visit_id)
-    made.week("finalized")
-    release(made)
-    return made
-
-
-def release(product: Product, run: str = "run-1") -> None:
-    release_week(
-        product.database.connect("release"), partner=PARTNER, organizations=["sakura"], week=WEEK, mode="changes",
-        requested_by="planner-1", run_key=run,
-    )  # fmt: skip
+    return released_week(database, "v1", "v2", "v3")
 
 
 class Pusher:

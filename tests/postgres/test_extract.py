@@ -18,11 +18,6 @@ from postgres.listings import ListedPartner, MasterBed, patient
 from postgres_server import Database
 
 
-@pytest.fixture
-def bed(database: Database) -> MasterBed:
-    return MasterBed(database)
-
-
 def wait() -> LimitReachedError:
     return LimitReachedError(partner="honoka", retry_at=datetime(2030, 1, 1, tzinfo=UTC))
 

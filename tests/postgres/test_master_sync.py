@@ -14,14 +14,11 @@ from partner_sync.errors import (
     PartnerUnavailableError,
     SliceIncompleteError,
 )
-from partner_sync.kinds.interface import Access, PartnerKind
-from partner_sync.kinds.registry import open_kind
+from partner_sync.kinds.interface import PartnerKind
 from partner_sync.master.guard import MergeCounts
 from partner_sync.quality.validate import validate_run
 from postgres.listings import MasterBed
-from postgres_server import Database
 from sandbox.running import RunningPartner
-from scripted_server import OpenGate
 
 ORGANIZATION = "sakura-care"
 
@@ -30,19 +27,6 @@ ORGANIZATION = "sakura-care"
 def practice() -> Iterator[RunningPartner]:
     with RunningPartner("honoka", patients=1200, practitioners=10, dirty_share=0.05) as running:
         yield running
-
-
-@pytest.fixture
-def bed(database: Database) -> MasterBed:
-    return MasterBed(database, organization=ORGANIZATION)
-
-
-@pytest.fixture
-def kind(bed: MasterBed, practice: RunningPartner) -> Iterator[PartnerKind]:
-    access = Access(base_url=practice.base_url, secret=practice.key(ORGANIZATION).secret)
-    opened = open_kind(bed.partner, access, OpenGate())
-    yield opened
-    opened.close()
 
 
 def sync(bed: MasterBed, kind: PartnerKind, run_key: str, mode: str = "full") -> dict[str, MergeCounts]:

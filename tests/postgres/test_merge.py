@@ -16,11 +16,6 @@ from postgres_server import Database
 STRICT = Guard(minimum_rows=2)
 
 
-@pytest.fixture
-def bed(database: Database) -> MasterBed:
-    return MasterBed(database)
-
-
 def many(count: int, **changes: str) -> list[dict[str, object]]:
     return [patient(f"P-{n}", **changes) for n in range(count)]
 

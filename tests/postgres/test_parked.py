@@ -7,9 +7,9 @@ import pytest
 from partner_sync.database import Connection
 from partner_sync.delivery.claims import Claims, Scope
 from partner_sync.delivery.parked import answer_parked, parked_visits
-from partner_sync.delivery.release import release_week
 from partner_sync.delivery.verdict import PERSON_DECIDES, Verdict
-from postgres.product import PARTNER, WEEK, Product, make_product
+from postgres.hand_pusher import released_week
+from postgres.product import PARTNER, Product
 from postgres_server import Database
 
 ORGANIZATION = "sakura"
@@ -20,14 +20,7 @@ ACCEPTED = Verdict(outcome="accepted", code="accepted", partner_ref="R-1")
 @pytest.fixture
 def product(database: Database) -> Product:
     """One visit in a released week."""
-    made = make_product(database)
-    made.visit("v1")
-    made.week("finalized")
-    release_week(
-        database.connect("release"), partner=PARTNER, organizations=[ORGANIZATION], week=WEEK, mode="changes",
-        requested_by="planner-1", run_key="run-1",
-    )  # fmt: skip
-    return made
+    return released_week(database, "v1")
 
 
 @pytest.fixture

@@ -27,9 +27,7 @@ FILES = Path(__file__).resolve().parents[2] / "include" / "partners"
 def product(database: Database) -> Product:
     """Three visits in a finalized week that nobody has released."""
     made = make_product(database)
-    for visit_id in ("v1", "v2", "v3"):
-        made.visit(visit_id)
-    made.week("finalized")
+    made.closed_week("v1", "v2", "v3")
     return made
 
 

@@ -32,9 +32,7 @@ def desk(database: Database, shape: Shape) -> Iterator[Desk]:
     """Five visits of a finalized, released week are at the partner, and their settle time is over."""
     desk = Desk(make_product(database), shape)
     with desk.server:
-        for number in range(1, 6):
-            desk.product.visit(f"v{number}")
-        desk.product.week("finalized")
+        desk.product.closed_week("v1", "v2", "v3", "v4", "v5")
         desk.release()
         desk.push()
         desk.settle()

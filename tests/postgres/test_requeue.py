@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postgres.hand_pusher import HandPusher, release, todo
+from postgres.hand_pusher import HandPusher, release, released_week, todo
 from postgres.product import PARTNER, WEEK, Product, make_product
 from postgres_server import Database
 
@@ -12,12 +12,7 @@ from postgres_server import Database
 @pytest.fixture
 def product(database: Database) -> Product:
     """Two visits in a released week."""
-    made = make_product(database)
-    made.visit("v1")
-    made.visit("v2")
-    made.week("finalized")
-    release(made)
-    return made
+    return released_week(database, "v1", "v2")
 
 
 def requeue(product: Product, *visits: str, run: str = "again-1", organization: str = "sakura") -> int:

@@ -24,9 +24,7 @@ def desk(database: Database) -> Iterator[Desk]:
     desk = Desk(make_product(database), "keyed")
     with desk.server:
         refuse(desk, "v2")
-        for number in (1, 2):
-            desk.product.visit(f"v{number}")
-        desk.product.week("finalized")
+        desk.product.closed_week("v1", "v2")
         desk.release()
         desk.push()
         yield desk

@@ -120,7 +120,7 @@ async def change_patients(request: Request, choice: Choice) -> dict[str, Any]:
     world = world_of(request)
     ordinals = _chosen(world, choice)
     world.change_patients(choice.organization, ordinals)
-    return {"keys": [SHAPES[world.maker.name].patient_key(ordinal) for ordinal in ordinals]}
+    return _keys_of(world, ordinals)
 
 
 @router.post("/patients/delete")
@@ -128,7 +128,7 @@ async def delete_patients(request: Request, choice: Choice) -> dict[str, Any]:
     world = world_of(request)
     ordinals = _chosen(world, choice)
     world.delete_patients(choice.organization, ordinals)
-    return {"keys": [SHAPES[world.maker.name].patient_key(ordinal) for ordinal in ordinals]}
+    return _keys_of(world, ordinals)
 
 
 @router.post("/offices/add")
@@ -200,6 +200,10 @@ def _dirty_of(world: World, name: str) -> dict[str, Any]:
         kind: {"count": len(ordinals), "keys": [shapes.patient_key(ordinal) for ordinal in ordinals]}
         for kind, ordinals in by_kind.items()
     }
+
+
+def _keys_of(world: World, ordinals: list[int]) -> dict[str, Any]:
+    return {"keys": [SHAPES[world.maker.name].patient_key(ordinal) for ordinal in ordinals]}
 
 
 def _summary_of(world: World, name: str) -> dict[str, Any]:

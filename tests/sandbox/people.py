@@ -38,8 +38,8 @@ class Office:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Practitioner:
-    """One member of staff."""
+class _Person:
+    """What is known of everybody; ``office`` is an office's ordinal."""
 
     ordinal: int
     office: int
@@ -47,23 +47,23 @@ class Practitioner:
     given_name: str
     family_kana: str
     given_kana: str
-    role: str
-    license_number: str | None
     valid_from: date
     valid_to: date | None
     updated_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
-    """One patient; ``office`` is an office's ordinal."""
+class Practitioner(_Person):
+    """One member of staff."""
 
-    ordinal: int
-    office: int
-    family_name: str
-    given_name: str
-    family_kana: str
-    given_kana: str
+    role: str
+    license_number: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patient(_Person):
+    """One patient."""
+
     birth_date: date
     gender: str
     postal_code: str
@@ -74,10 +74,7 @@ class Patient:
     care_level: str
     insurer_number: str
     insured_number: str
-    valid_from: date
-    valid_to: date | None
     blood_type: str
-    updated_at: datetime
 
 
 @dataclass(frozen=True)

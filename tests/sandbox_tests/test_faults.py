@@ -11,18 +11,7 @@ import pytest
 from sandbox.control_client import LOOPBACK
 from sandbox.faults import FaultKind
 from sandbox.running import RunningPartner
-
-VISIT = {
-    "office_id": "O-001",
-    "patient_id": "P-000001",
-    "start_at": "2026-11-25T09:00:00+09:00",
-    "end_at": "2026-11-25T10:00:00+09:00",
-    "status": "planned",
-}
-
-
-def put(client: httpx.Client, key: str = "visit-1") -> httpx.Response:
-    return client.put(f"/v1/visits/{key}", json=VISIT, headers={"Idempotency-Key": key})
+from sandbox_tests.honoka_visit import VISIT, put
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])

@@ -14,19 +14,9 @@ import pytest
 from sandbox.control_client import LOOPBACK, ControlClient
 from sandbox.faults import FaultKind
 from sandbox.running import TESTS_FOLDER, MemoryServer, PartnerProcess, RunningPartner
+from sandbox_tests.honoka_visit import put
 
 FAULTS_THAT_CUT: tuple[FaultKind, ...] = ("drop_before", "drop_after", "cut_body")
-VISIT = {
-    "office_id": "O-001",
-    "patient_id": "P-000001",
-    "start_at": "2026-11-25T09:00:00+09:00",
-    "end_at": "2026-11-25T10:00:00+09:00",
-    "status": "planned",
-}
-
-
-def put(client: httpx.Client, key: str, idempotency_key: str | None = None) -> httpx.Response:
-    return client.put(f"/v1/visits/{key}", json=VISIT, headers={"Idempotency-Key": idempotency_key or key})
 
 
 def test_every_call_is_counted_with_its_template_and_without_personal_keys(

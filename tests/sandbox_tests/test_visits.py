@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 
 from sandbox.running import RunningPartner
 from sandbox.visits import read_time, week_of
+from sandbox_tests.honoka_visit import VISIT as HONOKA_VISIT
+from sandbox_tests.honoka_visit import put
 
-HONOKA_VISIT = {
-    "office_id": "O-001",
-    "patient_id": "P-000001",
-    "staff_id": "S-0001",
-    "service_code": "111111",
-    "start_at": "2026-11-25T09:00:00+09:00",
-    "end_at": "2026-11-25T10:00:00+09:00",
-    "status": "planned",
-    "note": None,
-}
 TSUBAKI_VISIT = {
     "external_id": "visit-1",
     "facility_code": "01",
@@ -33,11 +25,6 @@ TSUBAKI_VISIT = {
     "end_at": "2026-11-25T10:00:00",
     "status": "1",
 }
-
-
-def put(client: httpx.Client, key: str, idempotency_key: str, **changes: Any) -> httpx.Response:
-    headers = {"Idempotency-Key": idempotency_key}
-    return client.put(f"/v1/visits/{key}", json=HONOKA_VISIT | changes, headers=headers)
 
 
 def test_a_visit_put_is_held_and_read_back_as_it_was_sent(honoka: RunningPartner, sakura: httpx.Client) -> None:

@@ -35,12 +35,6 @@ LIST = Request(path="/v1/patients")
 PUT = Request(path="/v1/visits/v-1", body={"status": "1"})
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 OPENED: list[PartnerClient] = []
 
 

@@ -56,12 +56,6 @@ STYLES: dict[str, tuple[dict[str, Any], Callable[[Came], Reply]]] = {
 }
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 OPENED: list[PartnerKind] = []
 
 

@@ -35,12 +35,6 @@ BATCH = {
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def kind(server: ScriptedServer) -> Iterator[RestJsonKind]:
     partner = made(push={"batch": BATCH})
     opened = RestJsonKind(partner, Access(base_url=server.base_url, secret="k"), OpenGate())

@@ -44,12 +44,6 @@ POSTING: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
     yield

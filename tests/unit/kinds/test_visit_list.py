@@ -30,12 +30,6 @@ RECORD = {"ours": "v1", "patient": "P-1", "when": {"start": "2026-11-24T09:00:00
 
 
 @pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as running:
-        yield running
-
-
-@pytest.fixture
 def kind(server: ScriptedServer) -> Iterator[PartnerKind]:
     opened = open_kind(made(push={"list": LIST}), Access(base_url=server.base_url, secret="k"), OpenGate())
     yield opened
