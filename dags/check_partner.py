@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from partner_sync_airflow.building.arguments import cron
+from partner_sync_airflow.forms import partner_param
 from partner_sync_airflow.operators.check import CheckPartnerOperator
 
 with DAG(
@@ -14,9 +15,7 @@ with DAG(
     schedule=cron(None),
     catchup=False,
     params={
-        "partner": Param(
-            "", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。"
-        ),
+        "partner": partner_param(),
         "organization": Param(
             None,
             type=["null", "string"],

@@ -138,9 +138,7 @@ def push_params() -> dict[str, Param]:
 def hold_params() -> dict[str, Param]:
     """The form of ``hold_partner``."""
     return {
-        "partner": Param(
-            "", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。"
-        ),
+        "partner": partner_param(),
         "organization": Param(
             None,
             type=["null", "string"],
@@ -165,6 +163,10 @@ def hold_params() -> dict[str, Param]:
             "/ チームの他の人が読みます。利用者の情報は書かないでください。",
         ),
     }
+
+
+def partner_param() -> Param:
+    return Param("", type="string", minLength=1, title="Partner / 連携先", description="Its slug. / ファイル名。")
 
 
 def week_param(to_do: str, to_do_ja: str, *, section: str) -> Param:

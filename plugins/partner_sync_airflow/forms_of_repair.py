@@ -57,20 +57,8 @@ def read_reconcile_form(params: Mapping[str, Any]) -> ReconcileForm:
 def answer_params() -> dict[str, Param]:
     """The form of ``answer_lost``; nothing in it has a default: whoever answers has looked."""
     return {
-        "partner": Param(
-            type="string",
-            minLength=1,
-            maxLength=31,
-            title="Partner / 連携先",
-            description="Its slug, as the note of the push says. / 送信の実行メモにある連携先。",
-        ),
-        "organization": Param(
-            type="string",
-            minLength=1,
-            maxLength=63,
-            title="Organization / 法人",
-            description="Its code, as the note of the push says. / 送信の実行メモにある法人コード。",
-        ),
+        "partner": _copied_from_note("Partner / 連携先", "Its slug", what_ja="連携先", longest=31),
+        "organization": _copied_from_note("Organization / 法人", "Its code", what_ja="法人コード", longest=63),
         "visits": Param(
             type="array",
             items={"type": "string", "maxLength": 64},
@@ -91,6 +79,16 @@ def answer_params() -> dict[str, Param]:
             "/ 取り下げの場合は、まだ残っているかどうか。",
         ),
     }
+
+
+def _copied_from_note(title: str, what: str, *, what_ja: str, longest: int) -> Param:
+    return Param(
+        type="string",
+        minLength=1,
+        maxLength=longest,
+        title=title,
+        description=f"{what}, as the note of the push says. / 送信の実行メモにある{what_ja}。",
+    )
 
 
 def read_answer_form(params: Mapping[str, Any]) -> AnswerForm:
