@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -49,7 +49,8 @@ class Outcome:
 class Conclusion:
     """A run in short. ``failed``: it must end red. ``new_causes``: what nobody was told of before this run.
 
-    ``escalated``: causes that have now been met so often that the team's lead is told. ``counts``: sums by step.
+    ``escalated``: causes that so many runs have met that the team's lead is told, once. ``closed_causes``: what is over
+    since this run, once. ``counts``: sums by step.
     ``notices``: what somebody should look at, and nobody was told of before this run, though nothing failed.
     """
 
@@ -86,10 +87,11 @@ def outcomes_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Outcom
     return tuple(Outcome(partner=partner, run_key=run_key, **row) for row in rows)
 
 
-def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
+def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterable[str] = ()) -> Conclusion:
     """Read the run's outcomes, open and close incidents by them, and write its note; as login sync_run.
 
-    Run again it gives the same conclusion, new causes included.
+    ``steps_done``: steps that went well as a whole; a cause that stopped such a step for everybody is over. Run again it
+    gives the same conclusion, new causes included, but for what is over: that is said by the run that closes it.
     """
     outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
@@ -97,7 +99,7 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
         met = [_open(conn, outcome) for outcome in _once(stopped)]
         closed = [
             incident
-            for organization, step in _went_well(outcomes)
+            for organization, step in sorted({*_went_well(outcomes), *(("", step) for step in steps_done)})
             for incident in close_incidents(
                 conn, partner=partner, organization=organization, step=step, run_key=run_key
             )
@@ -126,7 +128,7 @@ def _once(stopped: Iterable[Outcome]) -> list[Outcome]:
     return [by_cause[key] for key in sorted(by_cause)]
 
 
-def _went_well(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+def _went_well(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, str]]:
     """Organization and step of which everything is ok: one bad entity leaves the cause open.
 
     A step that went well for anybody went well for the partner as a whole ('').
@@ -136,7 +138,7 @@ def _went_well(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
         words.setdefault((outcome.organization, outcome.step), set()).add(outcome.outcome)
         if outcome.outcome == "ok":
             words.setdefault(("", outcome.step), set()).add("ok")
-    return sorted(key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
+    return (key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
 
 
 def _open(conn: Connection, outcome: Outcome) -> Incident:

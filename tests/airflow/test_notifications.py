@@ -69,6 +69,29 @@ def test_a_cause_is_told_once_however_many_runs_meet_it(alerts, notifier, databa
     assert len(alerts.received) == 1
 
 
+def whole_step(notifier, *run_ids, error=AWAY):
+    for run_id in run_ids:
+        notifier.notify(failed(error, run_id=run_id))
+
+
+def test_a_step_that_fails_again_and_again_is_told_once_more_to_the_lead_and_not_again(alerts, notifier):
+    whole_step(notifier, "run-1", "run-2", "run-2")
+    assert [(body["stage"], body["escalated"]) for *_, body in alerts.received] == [("met", False)]
+    whole_step(notifier, "run-3", "run-4", "run-5")
+    (*_, told) = alerts.received[-1]
+    assert len(alerts.received) == 2
+    assert (told["stage"], told["escalated"], told["code"]) == ("lasting", True, "partner_unreachable")
+    assert "責任者" in told["text"]
+    assert "3 runs or more" in told["text"]
+
+
+def test_what_the_catalogue_escalates_at_once_is_told_once_and_marked(alerts, notifier):
+    whole_step(notifier, "run-1", "run-2", error=ValueError())
+    [(*_, told)] = alerts.received
+    assert (told["code"], told["stage"], told["escalated"]) == ("unexpected", "met", True)
+    assert "team's lead" in told["text"]
+
+
 def test_an_organization_that_joins_a_known_cause_is_told_alone(alerts, notifier, database):
     notifier.notify(failed(stop(database, "sakura"), task_id="conclude"))
     notifier.notify(failed(stop(database, "sakura", "kaede", run_key="r2"), task_id="conclude"))
@@ -120,7 +143,7 @@ def test_a_notice_is_told_once_although_nothing_failed(alerts, database):
         conn = database.connect("run")
         note_policies(conn, partner, organization="sakura", run_key=run_key, policies=told)
         found = conclude(conn, partner="honoka", run_key=run_key)
-        notifier_of(partner).notice(failed(None), found.notices)
+        notifier_of(partner).tell(failed(None), found.notices, stage="met")
     [(*_, body)] = alerts.received
     assert (body["code"], body["severity"], body["organizations"]) == ("policy_differs", "warning", ["sakura"])
     assert "make check-partner" in body["text"]

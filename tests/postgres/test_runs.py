@@ -147,12 +147,37 @@ def test_organizations_with_one_cause_are_told_together(conn: Connection) -> Non
     assert [cause.organizations for cause in concluded(conn).new_causes] == [("aoba", "botan")]
 
 
-def test_a_cause_that_stays_is_escalated_once(conn: Connection) -> None:
-    escalated = []
+def test_a_cause_that_stays_is_escalated_until_somebody_is_told(conn: Connection) -> None:
+    escalated, told = [], []
     for number in range(1, 6):
         say(conn, "failed", "partner_auth", run_key=f"run-{number}")
-        escalated.append(len(concluded(conn, f"run-{number}").escalated))
-    assert escalated == [0, 0, 1, 0, 0]
+        found = concluded(conn, f"run-{number}").escalated
+        escalated.append(len(found))
+        # The third run dies before it can tell.
+        told += [claim_notice(conn, cause, to="lead") for cause in found if number > 3]
+    assert escalated == [0, 0, 1, 1, 1]
+    assert [cause and cause.code for cause in told] == ["partner_auth", None]
+
+
+def test_what_is_escalated_at_once_has_no_second_stage(conn: Connection) -> None:
+    for number in range(1, 4):
+        say(conn, "failed", "unexpected", run_key=f"run-{number}")
+        assert concluded(conn, f"run-{number}").escalated == ()
+
+
+def test_a_step_that_went_well_as_a_whole_ends_what_had_stopped_it_for_everybody(conn: Connection) -> None:
+    open_incident(conn, partner="honoka", organization="", step="extract", code="partner_unreachable", run_key="run-1")
+    found = conclude(conn, partner="honoka", run_key="run-2", steps_done=["extract"])
+    assert [(cause.step, cause.organizations) for cause in found.closed_causes] == [("extract", ("",))]
+
+
+def test_only_who_knows_of_a_cause_is_told_that_it_is_over(conn: Connection) -> None:
+    say(conn, "failed", "partner_auth")
+    (cause,) = concluded(conn).new_causes
+    assert claim_notice(conn, cause, to="over", after="alerts") is None
+    claim_notice(conn, cause, to="alerts")
+    assert claim_notice(conn, cause, to="over", after="alerts") == cause
+    assert claim_notice(conn, cause, to="over", after="alerts") is None
 
 
 def test_the_note_says_in_both_languages_what_was_done_and_who_stopped(conn: Connection) -> None:
