@@ -2,9 +2,9 @@
 
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
-    ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
-    NotParkedError
+    ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError, NotLinkedError, NothingFinalizedError
+    typed by a person, who is told and nobody else:
+    FormError, UnknownPartnerError, UnknownOrganizationError, InvalidWeekError, NotParkedError
   one organization stops, the others go on
     PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
@@ -82,14 +82,21 @@ class SecondMasterError(ConfigError):
     )
 
 
-class UnknownPartnerError(ConfigError):
+class FormError(ConfigError):
+    """A person has filled in a form so that nothing can be done; ``ja`` and ``en`` say what to write instead."""
+
+    code = "form_invalid"
+    template = "{ja} / {en}"
+
+
+class UnknownPartnerError(FormError):
     """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
 
     code = "partner_unknown"
     template = "No organization is linked to a partner {partner}. {suggestions}"
 
 
-class UnknownOrganizationError(ConfigError):
+class UnknownOrganizationError(FormError):
     """A typed organization code is not known; ``suggestions`` names near ones."""
 
     code = "organization_unknown"
@@ -103,7 +110,7 @@ class NotLinkedError(ConfigError):
     template = "Organization {organization} has no enabled link to {partner} for {direction}. Add one with `make link`."
 
 
-class InvalidWeekError(ConfigError):
+class InvalidWeekError(FormError):
     """What was given for a week is no date."""
 
     code = "week_invalid"
@@ -119,7 +126,7 @@ class NothingFinalizedError(ConfigError):
     )
 
 
-class NotParkedError(ConfigError):
+class NotParkedError(FormError):
     """Visits were named of which no lost answer waits for a person; ``visits`` are our own ids."""
 
     code = "not_parked"

@@ -46,7 +46,7 @@ class Incident:
 
     @property
     def must_escalate(self) -> bool:
-        """Whether so many runs have met it that the team's lead is told; what leads at once is told so when it is met."""
+        """Whether enough runs have met it for the team's lead to be told; what is for the lead at once says so then."""
         after = entry(self.code).escalate_after
         return after is not None and 1 < after <= self.runs
 

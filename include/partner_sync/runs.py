@@ -90,8 +90,8 @@ def outcomes_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Outcom
 def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterable[str] = ()) -> Conclusion:
     """Read the run's outcomes, open and close incidents by them, and write its note; as login sync_run.
 
-    ``steps_done``: steps that went well as a whole; a cause that stopped such a step for everybody is over. Run again it
-    gives the same conclusion, new causes included, but for what is over: that is said by the run that closes it.
+    ``steps_done``: steps that went well as a whole; a cause that stopped such a step for everybody is over. Run again
+    it gives the same conclusion, new causes included, but for what is over: it says that when it closes it.
     """
     outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]

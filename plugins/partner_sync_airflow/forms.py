@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from airflow.sdk import Param
 
-from partner_sync.errors import ConfigError
+from partner_sync.errors import FormError
 from partner_sync.partners.fields import ENTITY_ORDER, Entity
 from partner_sync.partners.model import Partner
 from partner_sync.weeks import TOKYO, Week
@@ -193,15 +193,21 @@ def organizations_param(**options: Any) -> Param:
 
 
 def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
-    """What was filled in; raises ConfigError and InvalidWeekError for what cannot be."""
+    """What was filled in; raises FormError and InvalidWeekError for what cannot be."""
     known = partner.master.entities if partner.master else {}
     entities = tuple(entity for entity in ENTITY_ORDER if entity in params["entities"] and entity in known)
     if not entities:
-        raise ConfigError(problem=f"{partner.slug} has none of the chosen entities.")
-    mode: MasterMode = "full" if params["mode"] == "full" else "incremental"
+        raise FormError(
+            ja=f"選んだ対象は{partner.slug}にありません。対象を選び直してください。",
+            en=f"{partner.slug} has none of the chosen entities: choose others.",
+        )
+    mode: MasterMode = _known_mode(params["mode"], get_args(MasterMode))
     since_at = _midnight(params["reload_from"]) if params["reload_from"] else None
     if since_at is not None and mode == "full":
-        raise ConfigError(problem="`reload_from` reads changes since a day; with the mode full leave it empty.")
+        raise FormError(
+            ja="「取り直し開始日」は差分の取り込み用です。全件のときは空欄にしてください。",
+            en="`reload_from` reads changes since a day; with the mode full leave it empty.",
+        )
     return MasterForm(
         organizations=typed_lines(params["organizations"]),
         entities=entities,
@@ -213,14 +219,23 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
 
 
 def read_push_form(params: Mapping[str, Any]) -> PushForm:
-    """What was filled in; which week it means is for partner_sync_airflow.which_week."""
-    mode: PushMode = params["mode"] if params["mode"] in get_args(PushMode) else "changes"
+    """What was filled in; which week it means is for partner_sync_airflow.which_week. Raises FormError for the mode."""
     return PushForm(
         week=params["week"] or None,
         organizations=typed_lines(params["organizations"]),
-        mode=mode,
+        mode=_known_mode(params["mode"], get_args(PushMode)),
         dry_run=params["dry_run"] is True,
     )
+
+
+def _known_mode(typed: object, known: tuple[Any, ...]) -> Any:
+    """The mode itself; never a guess (a form's own check can be passed by, and its modes change)."""
+    if typed not in known:
+        names = ", ".join(known)
+        raise FormError(
+            ja=f"方式は {names} のどれかを選んでください。", en=f"There is no such mode: choose one of {names}."
+        )
+    return typed
 
 
 def typed_lines(typed: Iterable[str]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Who hears of a failure: whose turn it is and what to do next, in Japanese and English, once for one cause.
 
-Once more when the cause has lasted for as many runs as the catalogue says, as ``escalated`` for the team's lead, and once
-when it is over.
+Once more when the cause has lasted for as many runs as the catalogue says, as ``escalated`` for the team's lead, and
+once when it is over.
 
 Every alert goes to the log, and to the Airflow connection ``partner_sync_alerts`` (http; its host is the whole URL)
 where there is one: a POST of JSON with ``text`` (as Slack's incoming webhooks take it) and the same facts in fields.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.context import Context
 
-from partner_sync.errors import PartnerSyncError
+from partner_sync.errors import FormError, PartnerSyncError
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.approvals import question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
@@ -66,9 +66,14 @@ class PartnerSyncNotifier(BaseNotifier):
         self.names = names
 
     def notify(self, context: Context) -> None:
-        """Send what is new; a receiver that is away is logged and fails nothing."""
+        """Send what is new; a receiver that is away is logged and fails nothing.
+
+        What somebody mistyped is no matter of the team: the run's note tells them.
+        """
         from partner_sync_airflow.causes import untold_causes
 
+        if isinstance(context.get("exception"), FormError):
+            return
         for cause, stage in untold_causes(context, partner=self.partner):
             self._send(cause, context, stage=stage, level=logging.ERROR)
 

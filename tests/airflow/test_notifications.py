@@ -6,13 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from partner_sync.errors import DatabaseAwayError, NothingFinalizedError, PartnerUnavailableError
+from partner_sync.errors import (
+    DatabaseAwayError,
+    FormError,
+    NothingFinalizedError,
+    PartnerUnavailableError,
+    UnknownOrganizationError,
+)
 from partner_sync.kinds.interface import Quota
 from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, conclude, record_outcome
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.notifications import PartnerSyncNotifier, notifier_of
 from partner_sync_airflow.partner_files import partner_named
+from partner_sync_airflow.which_week import WeekNotGivenError
 
 AWAY = PartnerUnavailableError(partner="honoka", endpoint="GET /v1/offices", problem="503", retry_at=None)
 
@@ -110,6 +117,16 @@ def test_a_form_filled_in_wrongly_is_told_each_time_with_its_own_words(alerts, n
     for run_id in ("run-1", "run-2"):
         notifier.notify(failed(error, run_id=run_id, task_id="release"))
     assert ["no office of sakura" in body["text"] for *_, body in alerts.received] == [True, True]
+
+
+def test_what_somebody_mistyped_alarms_nobody(alerts, notifier):
+    for error in (
+        FormError(ja="入力", en="typed"),
+        UnknownOrganizationError(organization="sakura", suggestions=""),
+        WeekNotGivenError(),
+    ):
+        notifier.notify(failed(error, task_id="plan"))
+    assert alerts.received == []
 
 
 def test_a_conclusion_that_only_repeats_a_failed_step_tells_nobody(alerts, notifier):

@@ -6,7 +6,7 @@ import pytest
 
 from partner_sync.circuit import stops
 from partner_sync.database import Connection
-from partner_sync.errors import ConfigError, NotLinkedError, UnknownOrganizationError, UnknownPartnerError
+from partner_sync.errors import ConfigError, FormError, NotLinkedError, UnknownOrganizationError, UnknownPartnerError
 from partner_sync.links import Link
 from partner_sync.onboarding import add_link, add_organization
 from partner_sync.steps.hold import HoldOrder, hold_or_resume
@@ -61,7 +61,7 @@ def test_an_organization_of_another_partner_is_refused(run: Connection) -> None:
 
 
 def test_an_order_without_a_reason_is_refused(run: Connection) -> None:
-    with pytest.raises(ConfigError, match="why"):
+    with pytest.raises(FormError, match="why"):
         hold_or_resume(run, order(reason="  "))
 
 
