@@ -6,7 +6,7 @@ PartnerSyncError
     typed by a person, who is told and nobody else:
     FormError, UnknownPartnerError, UnknownOrganizationError, InvalidWeekError, NotParkedError
   one organization stops, the others go on
-    PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
+    PartnerAuthError, ConnectionUnusableError, ReadRefusedError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
   one visit goes another way, by itself
     VisitGoneError, BatchRefusedError
@@ -156,6 +156,10 @@ class ConnectionUnusableError(PartnerAuthError):
     """The organization's connection cannot be used as it is: no key, or an address that is none. No call was made."""
 
     template = "{partner}: the connection of the organization cannot be used: {problem}."
+
+
+class ReadRefusedError(PartnerApiError):
+    """400, 409, 422 and the like to a read: the partner does not take what we ask for; no record is at fault."""
 
 
 class RejectedRequestError(PartnerApiError):

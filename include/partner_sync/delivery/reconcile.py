@@ -58,7 +58,7 @@ def compare_week(
     """Compare one week of one organization, as login sync_push on two connections; begun before, it goes on.
 
     Raises LimitReachedError, RateLimitedError, PartnerUnavailableError (what was seen is kept), PartnerAuthError,
-    RejectedRequestError, BadAnswerError (also for a list that contradicts itself), PagingLoopError.
+    ReadRefusedError, BadAnswerError (also for a list that contradicts itself), PagingLoopError.
     """
     if not is_comparable(partner.push):
         raise ConfigError(
