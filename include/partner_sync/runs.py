@@ -26,6 +26,8 @@ from partner_sync.words import count_name, step_name
 Word = Literal["ok", "failed", "skipped", "held", "waiting"]
 #: What a person has to look at. A held slice is no success: its data were not merged (design, rule 13).
 _STOPS: frozenset[Word] = frozenset({"failed", "held"})
+#: The count of visits that cannot leave; below it, by dot, for each reason: a code of the catalogue.
+BLOCKED = "visit.blocked"
 #: No failure, but whoever waits for it must read why nothing went: a person of us holds the calls.
 _TOLD_AS_WELL = frozenset({PartnerHeldError.code, OrganizationHeldError.code})
 
@@ -189,16 +191,34 @@ def _note(
     *,
     language: Language,
 ) -> str:
-    """Plain words with counts: a summary, a line a step, a line a cause. Our own codes only (design, rule 15)."""
+    """Plain words with counts: a summary, a line a step, a line a cause, a line a reason why visits cannot leave.
+    Our own codes only (design, rule 15).
+    """
+    by_step = _sums(outcomes)
     lines = [_summary(organizations, language)]
-    lines += [
-        f"{step_name(step, language)}: " + ", ".join(f"{count_name(key, language)} {sums[key]:,}" for key in sums)
-        for step, sums in _sums(outcomes).items()
-        if sums
-    ]
+    lines += [_counts_line(step, sums, language=language) for step, sums in by_step.items() if sums]
     lines += [_cause_line(outcome, language) for outcome in outcomes if _is_told(outcome)]
     lines += [notice_line(notice, language) for notice in notices]
+    lines += [line for sums in by_step.values() for line in _blocked_lines(sums, language, partner=outcomes[0].partner)]
     return "\n".join(lines)
+
+
+def _counts_line(step: str, sums: Mapping[str, int], *, language: Language) -> str:
+    """'push: visits accepted 4, visits blocked 3': the reasons of the blocked ones have lines of their own."""
+    shown: dict[str, int] = {}
+    for key, number in sums.items():
+        name = BLOCKED if key.startswith(f"{BLOCKED}.") else key
+        shown[name] = shown.get(name, 0) + number
+    return f"{step_name(step, language)}: " + ", ".join(
+        f"{count_name(key, language)} {n:,}" for key, n in shown.items()
+    )
+
+
+def _blocked_lines(sums: Mapping[str, int], language: Language, *, partner: str) -> Iterator[str]:
+    """What is wrong and what to do next, for each reason, as the catalogue says it; the most frequent first."""
+    reasons = {key.removeprefix(f"{BLOCKED}."): n for key, n in sums.items() if key.startswith(f"{BLOCKED}.")}
+    for reason in sorted(reasons, key=lambda code: (-reasons[code], code)):
+        yield f"{count_name(BLOCKED, language)} {reasons[reason]:,}: {sentence(reason, language, partner=partner)}"
 
 
 def _is_told(outcome: Outcome) -> bool:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from partner_sync.catalogue import sentence
 from partner_sync.database import Connection, connect
 from partner_sync.errors import DatabaseRefusedError
 from partner_sync.incidents import claim_notice, close_incidents, open_incident, open_incidents
@@ -191,6 +192,26 @@ def test_the_note_says_in_both_languages_what_was_done_and_who_stopped(conn: Con
     assert conclusion.note_ja.splitlines()[:2] == ["2法人: 停止 1、完了 1", "反映: 利用者 新規 1,240"]
     assert conclusion.note_en.splitlines()[2].startswith("aoba / merge: Honoka does not accept the key of aoba")
     assert conclusion.note_ja.splitlines()[2].startswith("aoba / 反映: honokaがaobaの接続キーを受け付けません。")
+
+
+def test_why_visits_cannot_leave_is_said_with_what_to_do_next_in_one_line_a_reason(conn: Connection) -> None:
+    for organization in ("aoba", "botan"):
+        blocked = {"visit.blocked.no_key_patient": 1, "visit.blocked.patient_in_quarantine": 2}
+        outcome = Outcome(
+            partner="honoka", run_key="run-1", dag="schedule_push", step="push", outcome="ok", code="pushed",
+            organization=organization, counts={"visit.accepted": 3} | blocked,
+        )  # fmt: skip
+        record_outcome(conn, outcome)
+    conclusion = concluded(conn)
+    assert conclusion.note_en.splitlines()[1:] == [
+        "push: visits accepted 6, visits blocked 6",
+        f"visits blocked 4: {sentence('patient_in_quarantine', 'en', partner='honoka')}",
+        f"visits blocked 2: {sentence('no_key_patient', 'en', partner='honoka')}",
+    ]
+    assert conclusion.note_ja.splitlines()[2].startswith(
+        "予定 送信不可 4: honokaにある利用者の情報に誤りがあって隔離中"
+    )
+    assert "make join-key" in conclusion.note_ja.splitlines()[3]
 
 
 def test_a_cause_in_a_note_names_its_entity_in_the_notes_language(conn: Connection) -> None:
