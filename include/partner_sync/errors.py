@@ -221,7 +221,7 @@ class LimitReachedError(PartnerSyncError):
 
     code = "waiting_for_limit"
     template = "Waiting for the limits of {partner} until {retry_at} ({reason})."
-    retry_at: datetime
+    retry_at: datetime | None
     reason: str
 
     def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:
