@@ -90,14 +90,20 @@ class FormError(ConfigError):
 
 
 class UnknownPartnerError(FormError):
-    """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
+    """No organization is linked to a partner of this name; ``suggestions`` names near ones.
+
+    ``partner`` is what was typed only where that looks like a name of a partner file.
+    """
 
     code = "partner_unknown"
     template = "No organization is linked to a partner {partner}. {suggestions}"
 
 
 class UnknownOrganizationError(FormError):
-    """A typed organization code is not known; ``suggestions`` names near ones."""
+    """A typed organization code is not known; ``suggestions`` names near ones.
+
+    ``organization`` is what was typed only where that looks like a code of ours: see links.unknown_organization.
+    """
 
     code = "organization_unknown"
     template = "There is no organization with the code {organization}. {suggestions}"

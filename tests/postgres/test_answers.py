@@ -81,6 +81,15 @@ def test_a_line_that_is_no_visit_id_is_refused_without_being_repeated(desk: Desk
     assert desk.rows("select count(*) from sync.parked") == [(3,)]
 
 
+def test_an_organization_that_is_no_code_is_refused_without_being_repeated(desk: Desk) -> None:
+    word = Word(
+        partner="honoka", organization="山田 花子", visits=("v1",), there=True, requested_by="planner-1", run_key="a1"
+    )
+    with pytest.raises(FormError) as refused:
+        answer_visits(desk.product.database.connect("release"), word)
+    assert "山田" not in str(refused.value)
+
+
 def test_no_visit_at_all_is_refused(desk: Desk) -> None:
     with pytest.raises(FormError, match="No visit was named"):
         say(desk, there=True)

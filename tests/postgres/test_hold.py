@@ -55,6 +55,13 @@ def test_an_organization_that_is_mistyped_is_refused_and_a_near_one_named(run: C
         hold_or_resume(run, order(organization="sakura"))
 
 
+@pytest.mark.parametrize("typed", [{"partner": "山田 花子"}, {"organization": "Yamada Hanako"}])
+def test_what_looks_like_no_code_is_refused_without_being_repeated(run: Connection, typed: dict[str, str]) -> None:
+    with pytest.raises(FormError, match="that was typed") as refused:
+        hold_or_resume(run, order(**typed))
+    assert set(typed.values()).isdisjoint(map(str, refused.value.facts.values()))
+
+
 def test_an_organization_of_another_partner_is_refused(run: Connection) -> None:
     with pytest.raises(NotLinkedError, match="momiji-care"):
         hold_or_resume(run, order(organization="momiji-care"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.parked import ParkedOutcome, answer_parked, parked_visits
 from partner_sync.errors import FormError, NotParkedError
+from partner_sync.links import looks_like_a_code
 from partner_sync.statements import statement
 
 #: So many visits are named in a note, and never more text than this.
@@ -59,6 +60,11 @@ def _check(conn: Connection, word: Word) -> None:
         raise FormError(
             ja=f"{unfit}行が予定番号ではありません。予定番号だけを1行に1つ入力してください。",
             en=f"{unfit} of the lines hold no visit id. Type the ids alone, one a line.",
+        )
+    if not (looks_like_a_code(word.partner) and looks_like_a_code(word.organization)):
+        raise FormError(
+            ja="連携先または法人コードの形が違います。送信の実行メモにあるとおりに入力してください。",
+            en="The partner or the organization is no code: type both as the note of the push says.",
         )
     known = {each.visit_id for each in parked_visits(conn, partner=word.partner, organization=word.organization)}
     facts = {"partner": word.partner, "organization": word.organization, "run_key": word.run_key}
