@@ -119,7 +119,7 @@ def push_params() -> dict[str, Param]:
             values_display={
                 "changes": "changes only / 差分のみ",
                 "resend": "resend everything / 全件再送",
-                "failed": "resend failed / 拒否・断念のみ再送",
+                "failed": "resend failed / 送れなかった予定だけ再送",
             },
             title="Mode / 方式",
             section="What to send / 送信内容",
