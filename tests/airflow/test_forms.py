@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 
 from airflow_for_tests import ROOT
+from partner_sync.catalogue import entry
 from partner_sync.errors import FormError, InvalidWeekError
 from partner_sync.partners.loader import load_partner
 from partner_sync.weeks import TOKYO
@@ -66,6 +67,13 @@ def test_a_value_that_does_not_fit_is_refused_before_the_run_starts(name, value)
 
     with pytest.raises(ParamValidationError):
         push_params()[name].resolve(value)
+
+
+def test_the_catalogue_and_the_readme_name_the_mode_as_the_form_does():
+    _, _, japanese = push_params()["mode"].schema["values_display"]["failed"].partition(" / ")
+    for code in ("rejected", "partner_rejected"):
+        assert f"「{japanese}」" in entry(code).next_action.ja
+    assert f"「{japanese}」" in (ROOT / "README.ja.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("mode", ["all", "Full", "", None, ["full"]])
