@@ -6,7 +6,7 @@ codes are typed and checked by the first task, which names near ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -201,7 +201,7 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
             ja=f"選んだ対象は{partner.slug}にありません。対象を選び直してください。",
             en=f"{partner.slug} has none of the chosen entities: choose others.",
         )
-    mode: MasterMode = _known_mode(params["mode"], get_args(MasterMode))
+    mode: MasterMode = chosen(params["mode"], get_args(MasterMode), what="mode", what_ja="方式")
     since_at = _midnight(params["reload_from"]) if params["reload_from"] else None
     if since_at is not None and mode == "full":
         raise FormError(
@@ -223,17 +223,19 @@ def read_push_form(params: Mapping[str, Any]) -> PushForm:
     return PushForm(
         week=params["week"] or None,
         organizations=typed_lines(params["organizations"]),
-        mode=_known_mode(params["mode"], get_args(PushMode)),
+        mode=chosen(params["mode"], get_args(PushMode), what="mode", what_ja="方式"),
         dry_run=params["dry_run"] is True,
     )
 
 
-def _known_mode(typed: object, known: tuple[Any, ...]) -> Any:
-    """The mode itself; never a guess (a form's own check can be passed by, and its modes change)."""
+def chosen(typed: object, known: Sequence[Any], *, what: str, what_ja: str) -> Any:
+    """What was chosen, if there is such a choice; raises FormError and never guesses. Airflow checks a form only when a
+    run is made: a run that waits, or is cleared, meets the choices of today.
+    """
     if typed not in known:
         names = ", ".join(known)
         raise FormError(
-            ja=f"方式は {names} のどれかを選んでください。", en=f"There is no such mode: choose one of {names}."
+            ja=f"{what_ja}は {names} のどれかを選んでください。", en=f"There is no such {what}: choose one of {names}."
         )
     return typed
 

@@ -12,6 +12,8 @@ from partner_sync.errors import FormError, InvalidWeekError
 from partner_sync.partners.loader import load_partner
 from partner_sync.weeks import TOKYO
 from partner_sync_airflow.forms import master_params, push_params, read_master_form, read_push_form
+from partner_sync_airflow.forms_of_repair import read_answer_form
+from partner_sync_airflow.operators.hold import read_order
 
 
 @pytest.fixture
@@ -82,6 +84,13 @@ def test_a_mode_that_is_not_known_is_refused_and_never_guessed(partner, mode):
         read_master_form(filled(master_params(partner)) | {"mode": mode}, partner)
     with pytest.raises(FormError, match="changes, resend, failed"):
         read_push_form(filled(push_params()) | {"mode": mode})
+
+
+def test_an_answer_or_an_order_that_is_none_is_refused_and_never_guessed():
+    with pytest.raises(FormError, match="there, not_there"):
+        read_answer_form({"partner": "honoka", "organization": "sakura", "visits": ["v1"], "answer": "yes"})
+    with pytest.raises(FormError, match="hold, resume"):
+        read_order({"params": {"partner": "honoka", "organization": None, "action": "", "reason": "x"}})
 
 
 def test_entities_that_the_partner_has_not_are_refused_in_both_languages(partner):
