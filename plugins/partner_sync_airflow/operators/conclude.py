@@ -103,10 +103,9 @@ def _tell(context: Context, found: Conclusion) -> None:
         "lasting": found.escalated,
         "over": found.closed_causes,
     }
-    if any(news.values()):
-        notifier = notifier_of(partner_named(found.partner))
-        for stage, causes in news.items():
-            notifier.tell(context, causes, stage=stage)
+    for stage, causes in news.items():
+        if causes:
+            notifier_of(partner_named(found.partner)).tell(context, causes, stage=stage)
 
 
 def _is_of(task_id: str, name: str) -> bool:
