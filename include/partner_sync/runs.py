@@ -8,7 +8,7 @@ from typing import Literal
 
 from psycopg.types.json import Jsonb
 
-from partner_sync.catalogue import Language, sentence
+from partner_sync.catalogue import Language, entry, sentence
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import OrganizationHeldError, PartnerHeldError
 from partner_sync.incidents import (
@@ -114,7 +114,7 @@ def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterab
         failed=bool(stopped),
         new_causes=causes_of(incident for incident in met if incident.newly_opened),
         known_causes=causes_of(incident for incident in met if not incident.newly_opened),
-        closed_causes=causes_of(closed),
+        closed_causes=causes_of(incident for incident in closed if not entry(incident.code).stays),
         escalated=causes_of(incident for incident in met if incident.must_escalate),
         notices=notices,
         organizations=organizations,

@@ -172,6 +172,14 @@ def test_a_step_that_went_well_as_a_whole_ends_what_had_stopped_it_for_everybody
     assert [(cause.step, cause.organizations) for cause in found.closed_causes] == [("extract", ("",))]
 
 
+def test_what_a_good_run_does_not_undo_is_never_over(conn: Connection) -> None:
+    say(conn, "failed", "dead", run_key="run-1")
+    concluded(conn, "run-1")
+    say(conn, "ok", "pushed", run_key="run-2")
+    assert concluded(conn, "run-2").closed_causes == ()
+    assert open_incidents(conn, partner="honoka") == ()
+
+
 def test_only_who_knows_of_a_cause_is_told_that_it_is_over(conn: Connection) -> None:
     say(conn, "failed", "partner_auth")
     (cause,) = concluded(conn).new_causes
