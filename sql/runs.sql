@@ -25,9 +25,12 @@ select id, partner, organization, step, code, runs, false as newly_opened from s
 where partner = %(partner)s and closed_at is null order by opened_at, id
 
 -- name: claim_notice
--- Those of the incidents that this address has not been told of; they count as told from now on.
+-- Those of the incidents that this address has not been told of; they count as told from now on. With after, only those
+-- that this other address knows of.
 select id, partner, organization, step, code, runs, true as newly_opened
-from sync.claim_notice(%(incidents)s::bigint[], %(to)s)
+from sync.claim_notice(array(
+    select i.id from sync.incident i
+    where i.id = any (%(incidents)s::bigint[]) and (%(after)s::text is null or %(after)s::text = any (i.notified_to))), %(to)s)
 
 -- name: notices
 -- Open differences that turn no run red: what this run has met first, and what nobody was told of yet.

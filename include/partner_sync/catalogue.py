@@ -41,6 +41,7 @@ class Entry:
     """A code. ``retry``: none (a person first), policy (the task again), tick (the next run).
 
     ``escalate_after``: how many runs may meet the same open cause before the team's lead is told; None is never.
+    ``stays``: a later good run does not undo what happened, so it is never told to be over.
     """
 
     code: str
@@ -50,6 +51,7 @@ class Entry:
     next_action: Text
     retry: Literal["none", "policy", "tick"]
     escalate_after: int | None
+    stays: bool
 
 
 def entry(code: str) -> Entry:
@@ -83,4 +85,5 @@ def _entry(code: str, facts: dict[str, Any]) -> Entry:
         next_action=Text(**facts["next_action"]),
         retry=facts["retry"],
         escalate_after=facts["escalate_after"],
+        stays=facts.get("stays", False),
     )

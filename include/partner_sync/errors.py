@@ -2,11 +2,11 @@
 
 PartnerSyncError
   set-up is wrong: a person corrects a file, a link or a form; a retry cannot help
-    ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError,
-    UnknownPartnerError, UnknownOrganizationError, NotLinkedError, InvalidWeekError, NothingFinalizedError,
-    NotParkedError
+    ConfigError, PartnerFileError, UnknownStatementError, SecondMasterError, NotLinkedError, NothingFinalizedError
+    typed by a person, who is told and nobody else:
+    FormError, UnknownPartnerError, UnknownOrganizationError, InvalidWeekError, NotParkedError
   one organization stops, the others go on
-    PartnerAuthError, ConnectionUnusableError, RejectedRequestError,
+    PartnerAuthError, ConnectionUnusableError, ReadRefusedError, RejectedRequestError,
     UnmappableVisitError, BadAnswerError, PagingLoopError, SliceIncompleteError
   one visit goes another way, by itself
     VisitGoneError, BatchRefusedError
@@ -82,15 +82,28 @@ class SecondMasterError(ConfigError):
     )
 
 
-class UnknownPartnerError(ConfigError):
-    """No organization is linked to a partner of this name; ``suggestions`` names near ones."""
+class FormError(ConfigError):
+    """A person has filled in a form so that nothing can be done; ``ja`` and ``en`` say what to write instead."""
+
+    code = "form_invalid"
+    template = "{ja} / {en}"
+
+
+class UnknownPartnerError(FormError):
+    """No organization is linked to a partner of this name; ``suggestions`` names near ones.
+
+    ``partner`` is what was typed only where that looks like a name of a partner file.
+    """
 
     code = "partner_unknown"
     template = "No organization is linked to a partner {partner}. {suggestions}"
 
 
-class UnknownOrganizationError(ConfigError):
-    """A typed organization code is not known; ``suggestions`` names near ones."""
+class UnknownOrganizationError(FormError):
+    """A typed organization code is not known; ``suggestions`` names near ones.
+
+    ``organization`` is what was typed only where that looks like a code of ours: see links.unknown_organization.
+    """
 
     code = "organization_unknown"
     template = "There is no organization with the code {organization}. {suggestions}"
@@ -103,7 +116,7 @@ class NotLinkedError(ConfigError):
     template = "Organization {organization} has no enabled link to {partner} for {direction}. Add one with `make link`."
 
 
-class InvalidWeekError(ConfigError):
+class InvalidWeekError(FormError):
     """What was given for a week is no date."""
 
     code = "week_invalid"
@@ -119,7 +132,7 @@ class NothingFinalizedError(ConfigError):
     )
 
 
-class NotParkedError(ConfigError):
+class NotParkedError(FormError):
     """Visits were named of which no lost answer waits for a person; ``visits`` are our own ids."""
 
     code = "not_parked"
@@ -149,6 +162,10 @@ class ConnectionUnusableError(PartnerAuthError):
     """The organization's connection cannot be used as it is: no key, or an address that is none. No call was made."""
 
     template = "{partner}: the connection of the organization cannot be used: {problem}."
+
+
+class ReadRefusedError(PartnerApiError):
+    """400, 409, 422 and the like to a read: the partner does not take what we ask for; no record is at fault."""
 
 
 class RejectedRequestError(PartnerApiError):
@@ -210,7 +227,7 @@ class LimitReachedError(PartnerSyncError):
 
     code = "waiting_for_limit"
     template = "Waiting for the limits of {partner} until {retry_at} ({reason})."
-    retry_at: datetime
+    retry_at: datetime | None
     reason: str
 
     def __init__(self, *, partner: str, retry_at: datetime | None, reason: str = "limit") -> None:

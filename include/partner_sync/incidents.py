@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from partner_sync.catalogue import Language, Text, entry, sentence
 from partner_sync.database import Connection, translated_errors
@@ -21,7 +21,15 @@ _OWNERS = {
     "us": Text(ja="連携チーム", en="the integration team"),
 }
 _ALL = Text(ja="すべて", en="all")
+_FOR_THE_LEAD = Text(ja="【責任者へ】", en="[For the team's lead]")
+_AT_ONCE = Text(ja="すぐに確認してください。", en="Please look at it now.")
+_LASTS = Text(ja="{runs}回以上の実行で続いています。", en="It has lasted for {runs} runs or more.")
+_OVER = Text(ja="解消しました。これまでの状況: {what}", en="It is over. It was: {what}")
+_NOTHING_TO_DO = Text(ja="対応は不要です。", en="Nothing to do.")
 _SHOWN_ORGANIZATIONS = 20
+
+#: What there is to tell of a cause: it is there, it has lasted for as many runs as its entry allows, it is over.
+Stage = Literal["met", "lasting", "over"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +46,9 @@ class Incident:
 
     @property
     def must_escalate(self) -> bool:
-        """Whether this run is the one after which the team's lead is told."""
-        return self.runs == entry(self.code).escalate_after and self.runs > 1
+        """Whether enough runs have met it for the team's lead to be told; what is for the lead at once says so then."""
+        after = entry(self.code).escalate_after
+        return after is not None and 1 < after <= self.runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +86,14 @@ def notices_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Cause, 
     return causes_of(_incidents(conn, "runs.notices", facts={"partner": partner, "run_key": run_key, "step": "limits"}))
 
 
-def claim_notice(conn: Connection, cause: Cause, *, to: str) -> Cause | None:
+def claim_notice(conn: Connection, cause: Cause, *, to: str, after: str | None = None) -> Cause | None:
     """The part of a cause that ``to`` (a channel's name, no address of a person) has not been told; None if told.
 
-    It counts as told from now on: two callbacks at one time never send twice.
+    ``after``: only what this one has been told before. It counts as told from now on: two callbacks at one time never
+    send twice.
     """
-    claimed = _incidents(conn, "runs.claim_notice", facts={"incidents": list(cause.incident_ids), "to": to})
+    facts = {"incidents": list(cause.incident_ids), "to": to, "after": after}
+    claimed = _incidents(conn, "runs.claim_notice", facts=facts)
     return next(iter(causes_of(claimed)), None)
 
 
@@ -103,10 +114,17 @@ def causes_of(incidents: Iterable[Incident]) -> tuple[Cause, ...]:
     )
 
 
-def message(cause: Cause, language: Language, *, partner_name: str | None = None) -> str:
-    """What is told to people: partner, organizations, step, what happened, whose turn it is, the next action."""
+def is_for_the_lead(cause: Cause, stage: Stage) -> bool:
+    """Whether the team's lead has to hear of it as well: it lasts, or its entry says at once."""
+    return stage == "lasting" or (stage == "met" and entry(cause.code).escalate_after == 1)
+
+
+def message(cause: Cause, language: Language, *, partner_name: str | None = None, stage: Stage = "met") -> str:
+    """What is told to people: partner, organizations, step, what happened, whose turn it is, the next action.
+
+    What is for the team's lead says so first; what is over is nobody's turn.
+    """
     name = partner_name or cause.partner
-    found = entry(cause.code)
     facts = {"partner": name}
     if len(cause.organizations) == 1 and cause.organizations[0]:
         facts["organization"] = cause.organizations[0]
@@ -114,11 +132,33 @@ def message(cause: Cause, language: Language, *, partner_name: str | None = None
         Text(ja="連携先", en="Partner"): f"{name} ({cause.partner})" if partner_name else name,
         Text(ja="法人", en="Organizations"): _organizations(cause.organizations, language),
         Text(ja="工程", en="Step"): step_name(cause.step, language),
-        Text(ja="状況", en="What happened"): found.what.fill(language, **facts),
+        **_what_to_do(cause.code, language, facts=facts, stage=stage),
+    }
+    told = [f"{label.fill(language)}: {text}" for label, text in lines.items()]
+    return "\n".join([*_for_the_lead(cause, language, stage=stage), *told])
+
+
+def _for_the_lead(cause: Cause, language: Language, *, stage: Stage) -> list[str]:
+    if not is_for_the_lead(cause, stage):
+        return []
+    why = _LASTS if stage == "lasting" else _AT_ONCE
+    runs = str(entry(cause.code).escalate_after)
+    return [f"{_FOR_THE_LEAD.fill(language)} {why.fill(language, runs=runs)}"]
+
+
+def _what_to_do(code: str, language: Language, *, facts: dict[str, str], stage: Stage) -> dict[Text, str]:
+    found = entry(code)
+    what = found.what.fill(language, **facts)
+    if stage == "over":
+        return {
+            Text(ja="状況", en="What happened"): _OVER.fill(language, what=what),
+            Text(ja="次の対応", en="Next"): _NOTHING_TO_DO.fill(language),
+        }
+    return {
+        Text(ja="状況", en="What happened"): what,
         Text(ja="担当", en="Whose turn"): _OWNERS[found.owner].fill(language, **facts),
         Text(ja="次の対応", en="Next"): found.next_action.fill(language, **facts),
     }
-    return "\n".join(f"{label.fill(language)}: {text}" for label, text in lines.items())
 
 
 def notice_line(cause: Cause, language: Language) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from psycopg.types.json import Jsonb
 
-from partner_sync.catalogue import Language, sentence
+from partner_sync.catalogue import Language, entry, sentence
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import OrganizationHeldError, PartnerHeldError
 from partner_sync.incidents import (
@@ -26,6 +26,8 @@ from partner_sync.words import count_name, step_name
 Word = Literal["ok", "failed", "skipped", "held", "waiting"]
 #: What a person has to look at. A held slice is no success: its data were not merged (design, rule 13).
 _STOPS: frozenset[Word] = frozenset({"failed", "held"})
+#: The count of visits that cannot leave; below it, by dot, for each reason: a code of the catalogue.
+BLOCKED = "visit.blocked"
 #: No failure, but whoever waits for it must read why nothing went: a person of us holds the calls.
 _TOLD_AS_WELL = frozenset({PartnerHeldError.code, OrganizationHeldError.code})
 
@@ -49,7 +51,8 @@ class Outcome:
 class Conclusion:
     """A run in short. ``failed``: it must end red. ``new_causes``: what nobody was told of before this run.
 
-    ``escalated``: causes that have now been met so often that the team's lead is told. ``counts``: sums by step.
+    ``escalated``: causes that so many runs have met that the team's lead is told, once. ``closed_causes``: what is over
+    since this run, once. ``counts``: sums by step.
     ``notices``: what somebody should look at, and nobody was told of before this run, though nothing failed.
     """
 
@@ -86,10 +89,11 @@ def outcomes_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Outcom
     return tuple(Outcome(partner=partner, run_key=run_key, **row) for row in rows)
 
 
-def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
+def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterable[str] = ()) -> Conclusion:
     """Read the run's outcomes, open and close incidents by them, and write its note; as login sync_run.
 
-    Run again it gives the same conclusion, new causes included.
+    ``steps_done``: steps that went well as a whole; a cause that stopped such a step for everybody is over. Run again
+    it gives the same conclusion, new causes included, but for what is over: it says that when it closes it.
     """
     outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
@@ -97,7 +101,7 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
         met = [_open(conn, outcome) for outcome in _once(stopped)]
         closed = [
             incident
-            for organization, step in _went_well(outcomes)
+            for organization, step in sorted({*_went_well(outcomes), *(("", step) for step in steps_done)})
             for incident in close_incidents(
                 conn, partner=partner, organization=organization, step=step, run_key=run_key
             )
@@ -110,7 +114,7 @@ def conclude(conn: Connection, *, partner: str, run_key: str) -> Conclusion:
         failed=bool(stopped),
         new_causes=causes_of(incident for incident in met if incident.newly_opened),
         known_causes=causes_of(incident for incident in met if not incident.newly_opened),
-        closed_causes=causes_of(closed),
+        closed_causes=causes_of(incident for incident in closed if not entry(incident.code).stays),
         escalated=causes_of(incident for incident in met if incident.must_escalate),
         notices=notices,
         organizations=organizations,
@@ -126,7 +130,7 @@ def _once(stopped: Iterable[Outcome]) -> list[Outcome]:
     return [by_cause[key] for key in sorted(by_cause)]
 
 
-def _went_well(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
+def _went_well(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, str]]:
     """Organization and step of which everything is ok: one bad entity leaves the cause open.
 
     A step that went well for anybody went well for the partner as a whole ('').
@@ -136,7 +140,7 @@ def _went_well(outcomes: Iterable[Outcome]) -> list[tuple[str, str]]:
         words.setdefault((outcome.organization, outcome.step), set()).add(outcome.outcome)
         if outcome.outcome == "ok":
             words.setdefault(("", outcome.step), set()).add("ok")
-    return sorted(key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
+    return (key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
 
 
 def _open(conn: Connection, outcome: Outcome) -> Incident:
@@ -187,16 +191,34 @@ def _note(
     *,
     language: Language,
 ) -> str:
-    """Plain words with counts: a summary, a line a step, a line a cause. Our own codes only (design, rule 15)."""
+    """Plain words with counts: a summary, a line a step, a line a cause, a line a reason why visits cannot leave.
+    Our own codes only (design, rule 15).
+    """
+    by_step = _sums(outcomes)
     lines = [_summary(organizations, language)]
-    lines += [
-        f"{step_name(step, language)}: " + ", ".join(f"{count_name(key, language)} {sums[key]:,}" for key in sums)
-        for step, sums in _sums(outcomes).items()
-        if sums
-    ]
+    lines += [_counts_line(step, sums, language=language) for step, sums in by_step.items() if sums]
     lines += [_cause_line(outcome, language) for outcome in outcomes if _is_told(outcome)]
     lines += [notice_line(notice, language) for notice in notices]
+    lines += [line for sums in by_step.values() for line in _blocked_lines(sums, language, partner=outcomes[0].partner)]
     return "\n".join(lines)
+
+
+def _counts_line(step: str, sums: Mapping[str, int], *, language: Language) -> str:
+    """'push: visits accepted 4, visits blocked 3': the reasons of the blocked ones have lines of their own."""
+    shown: dict[str, int] = {}
+    for key, number in sums.items():
+        name = BLOCKED if key.startswith(f"{BLOCKED}.") else key
+        shown[name] = shown.get(name, 0) + number
+    return f"{step_name(step, language)}: " + ", ".join(
+        f"{count_name(key, language)} {n:,}" for key, n in shown.items()
+    )
+
+
+def _blocked_lines(sums: Mapping[str, int], language: Language, *, partner: str) -> Iterator[str]:
+    """What is wrong and what to do next, for each reason, as the catalogue says it; the most frequent first."""
+    reasons = {key.removeprefix(f"{BLOCKED}."): n for key, n in sums.items() if key.startswith(f"{BLOCKED}.")}
+    for reason in sorted(reasons, key=lambda code: (-reasons[code], code)):
+        yield f"{count_name(BLOCKED, language)} {reasons[reason]:,}: {sentence(reason, language, partner=partner)}"
 
 
 def _is_told(outcome: Outcome) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ from partner_sync.errors import InvalidWeekError
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 _DAYS_JA = "月火水木金土日"
+_LIKE_A_DATE = re.compile(r"[0-9][0-9/.:TWZ+ -]{0,31}")
 
 
 @dataclass(frozen=True, order=True)
@@ -40,7 +42,9 @@ class Week:
         try:
             return cls.containing(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=TOKYO).date())
         except (ValueError, OverflowError, TypeError):
-            raise InvalidWeekError(value=text) from None
+            # What is no figure of a date may be a name that somebody typed (design, rule 15).
+            shown = text if _LIKE_A_DATE.fullmatch(str(text)) else "what was typed"
+            raise InvalidWeekError(value=shown) from None
 
     @property
     def sunday(self) -> date:

@@ -6,14 +6,14 @@ codes are typed and checked by the first task, which names near ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from airflow.sdk import Param
 
-from partner_sync.errors import ConfigError
+from partner_sync.errors import FormError
 from partner_sync.partners.fields import ENTITY_ORDER, Entity
 from partner_sync.partners.model import Partner
 from partner_sync.weeks import TOKYO, Week
@@ -119,7 +119,7 @@ def push_params() -> dict[str, Param]:
             values_display={
                 "changes": "changes only / 差分のみ",
                 "resend": "resend everything / 全件再送",
-                "failed": "resend failed / 拒否・断念のみ再送",
+                "failed": "resend failed / 送れなかった予定だけ再送",
             },
             title="Mode / 方式",
             section="What to send / 送信内容",
@@ -195,15 +195,21 @@ def organizations_param(**options: Any) -> Param:
 
 
 def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
-    """What was filled in; raises ConfigError and InvalidWeekError for what cannot be."""
+    """What was filled in; raises FormError and InvalidWeekError for what cannot be."""
     known = partner.master.entities if partner.master else {}
     entities = tuple(entity for entity in ENTITY_ORDER if entity in params["entities"] and entity in known)
     if not entities:
-        raise ConfigError(problem=f"{partner.slug} has none of the chosen entities.")
-    mode: MasterMode = "full" if params["mode"] == "full" else "incremental"
+        raise FormError(
+            ja=f"選んだ対象は{partner.slug}にありません。対象を選び直してください。",
+            en=f"{partner.slug} has none of the chosen entities: choose others.",
+        )
+    mode: MasterMode = chosen(params["mode"], get_args(MasterMode), what="mode", what_ja="方式")
     since_at = _midnight(params["reload_from"]) if params["reload_from"] else None
     if since_at is not None and mode == "full":
-        raise ConfigError(problem="`reload_from` reads changes since a day; with the mode full leave it empty.")
+        raise FormError(
+            ja="「取り直し開始日」は差分の取り込み用です。全件のときは空欄にしてください。",
+            en="`reload_from` reads changes since a day; with the mode full leave it empty.",
+        )
     return MasterForm(
         organizations=typed_lines(params["organizations"]),
         entities=entities,
@@ -215,14 +221,25 @@ def read_master_form(params: Mapping[str, Any], partner: Partner) -> MasterForm:
 
 
 def read_push_form(params: Mapping[str, Any]) -> PushForm:
-    """What was filled in; which week it means is for partner_sync_airflow.which_week."""
-    mode: PushMode = params["mode"] if params["mode"] in get_args(PushMode) else "changes"
+    """What was filled in; which week it means is for partner_sync_airflow.which_week. Raises FormError for the mode."""
     return PushForm(
         week=params["week"] or None,
         organizations=typed_lines(params["organizations"]),
-        mode=mode,
+        mode=chosen(params["mode"], get_args(PushMode), what="mode", what_ja="方式"),
         dry_run=params["dry_run"] is True,
     )
+
+
+def chosen(typed: object, known: Sequence[Any], *, what: str, what_ja: str) -> Any:
+    """What was chosen, if there is such a choice; raises FormError and never guesses. Airflow checks a form only when a
+    run is made: a run that waits, or is cleared, meets the choices of today.
+    """
+    if typed not in known:
+        names = ", ".join(known)
+        raise FormError(
+            ja=f"{what_ja}は {names} のどれかを選んでください。", en=f"There is no such {what}: choose one of {names}."
+        )
+    return typed
 
 
 def typed_lines(typed: Iterable[str]) -> tuple[str, ...]:

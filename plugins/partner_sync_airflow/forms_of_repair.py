@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from partner_sync_airflow.forms import organizations_param, typed_lines, week_param
+from partner_sync_airflow.forms import chosen, organizations_param, typed_lines, week_param
 
 _WHAT = "What to compare / 照合の対象"
 
@@ -92,10 +92,11 @@ def _copied_from_note(title: str, what: str, *, what_ja: str, longest: int) -> P
 
 
 def read_answer_form(params: Mapping[str, Any]) -> AnswerForm:
-    """What was filled in."""
+    """What was filled in; raises FormError for an answer that is none: a guess could make a visit stand there twice."""
+    answer = chosen(params["answer"], ("there", "not_there"), what="answer", what_ja="確認結果")
     return AnswerForm(
         partner=str(params["partner"]).strip(),
         organization=str(params["organization"]).strip(),
         visits=typed_lines(params["visits"]),
-        there=params["answer"] == "there",
+        there=answer == "there",
     )

@@ -1,5 +1,8 @@
 """Who hears of a failure: whose turn it is and what to do next, in Japanese and English, once for one cause.
 
+Once more when the cause has lasted for as many runs as the catalogue says, as ``escalated`` for the team's lead, and
+once when it is over.
+
 Every alert goes to the log, and to the Airflow connection ``partner_sync_alerts`` (http; its host is the whole URL)
 where there is one: a POST of JSON with ``text`` (as Slack's incoming webhooks take it) and the same facts in fields.
 """
@@ -7,28 +10,32 @@ where there is one: a POST of JSON with ``text`` (as Slack's incoming webhooks t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 from airflow.sdk.definitions.context import Context
 
-from partner_sync.errors import PartnerSyncError
+from partner_sync.errors import FormError, PartnerSyncError
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.approvals import question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
 
 if TYPE_CHECKING:
-    from partner_sync.incidents import Cause
+    from partner_sync.incidents import Cause, Stage
 
 CONNECTION_ID = "partner_sync_alerts"
 _TIMEOUT_SECONDS = 10.0
+_LEVELS: Mapping[Stage, int] = {"met": logging.WARNING, "lasting": logging.ERROR, "over": logging.INFO}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One cause, for people. ``organizations`` are our codes; empty when the whole step failed."""
+    """One cause, for people. ``organizations`` are our codes; empty when the whole step failed.
+
+    ``stage``: met, lasting (met again and again), or over. ``escalated``: the team's lead has to hear of it.
+    """
 
     text: str
     partner: str
@@ -37,13 +44,15 @@ class Alert:
     code: str
     owner: str
     severity: str
+    stage: str
+    escalated: bool
     channel: str | None
     dag_id: str
     run_id: str
 
 
 class PartnerSyncNotifier(BaseNotifier):
-    """Tells of a failed task: one alert for each cause that nobody has been told of.
+    """Tells of a failed task: one alert for each cause that nobody has been told of, one more when it lasts.
 
     :param partner: the partner's slug.
     :param alert: the channel that the partner file names for its owner.
@@ -57,26 +66,33 @@ class PartnerSyncNotifier(BaseNotifier):
         self.names = names
 
     def notify(self, context: Context) -> None:
-        """Send what is new; a receiver that is away is logged and fails nothing."""
+        """Send what is new; a receiver that is away is logged and fails nothing.
+
+        What somebody mistyped is no matter of the team: the run's note tells them.
+        """
         from partner_sync_airflow.causes import untold_causes
 
-        for cause in untold_causes(context, partner=self.partner):
-            self._tell(cause, context, level=logging.ERROR)
+        if isinstance(context.get("exception"), FormError):
+            return
+        for cause, stage in untold_causes(context, partner=self.partner):
+            self._send(cause, context, stage=stage, level=logging.ERROR)
 
-    def notice(self, context: Context, causes: Iterable[Cause]) -> None:
-        """Send what nobody was told of and what failed no task."""
-        from partner_sync_airflow.causes import untold_notices
+    def tell(self, context: Context, causes: Iterable[Cause], *, stage: Stage) -> None:
+        """Send what fails no task and nobody was told of: a notice, that a cause lasts, that it is over."""
+        from partner_sync_airflow.causes import untold
 
-        for cause in untold_notices(causes):
-            self._tell(cause, context, level=logging.WARNING)
+        for cause in untold(causes, stage=stage):
+            self._send(cause, context, stage=stage, level=_LEVELS[stage])
 
-    def _tell(self, cause: Cause, context: Context, *, level: int) -> None:
-        alert = self._alert_of(cause, context, text=self._text(cause, context.get("exception")))
+    def _send(self, cause: Cause, context: Context, *, stage: Stage, level: int) -> None:
+        text = self._text(cause, context.get("exception"), stage=stage)
+        alert = self._alert_of(cause, context, text=text, stage=stage)
         self.log.log(level, "%s", alert.text)
         self._post(alert)
 
-    def _alert_of(self, cause: Cause, context: Context, *, text: str) -> Alert:
+    def _alert_of(self, cause: Cause, context: Context, *, text: str, stage: Stage = "met") -> Alert:
         from partner_sync.catalogue import entry
+        from partner_sync.incidents import is_for_the_lead
 
         ti, found = context["ti"], entry(cause.code)
         return Alert(
@@ -86,17 +102,22 @@ class PartnerSyncNotifier(BaseNotifier):
             step=cause.step,
             code=cause.code,
             owner=found.owner,
-            severity=found.severity,
+            severity="info" if stage == "over" else found.severity,
+            stage=stage,
+            escalated=is_for_the_lead(cause, stage),
             channel=self.alert,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
         )
 
-    def _text(self, cause: Cause, error: object) -> str:
+    def _text(self, cause: Cause, error: object, *, stage: Stage = "met") -> str:
         from partner_sync.incidents import message
 
         japanese, english = self.names or (None, None)
-        parts = [message(cause, "ja", partner_name=japanese), message(cause, "en", partner_name=english)]
+        parts = [
+            message(cause, "ja", partner_name=japanese, stage=stage),
+            message(cause, "en", partner_name=english, stage=stage),
+        ]
         if isinstance(error, PartnerSyncError) and not isinstance(error, OrganizationsStoppedError):
             # Our own errors carry no value of a record: near matches, problems with their lines and the like.
             parts.append(str(error))

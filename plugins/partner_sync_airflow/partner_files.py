@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from partner_sync.errors import ConfigError, PartnerFileError
 from partner_sync.partners.loader import load_partners
-from partner_sync.partners.model import Partner
+from partner_sync.partners.model import SLUG_PATTERN, Partner
 
 FOLDER_VARIABLE = "PARTNER_SYNC_PARTNERS"
 _COMMITTED = Path(__file__).resolve().parents[2] / "include" / "partners"
@@ -20,10 +21,14 @@ def partners_folder() -> Path:
 
 
 def partner_named(slug: str) -> Partner:
-    """The partner as its file says now; raises PartnerFileError when it has been broken since the DAG was read."""
+    """The partner as its file says now; raises PartnerFileError when it has been broken since the DAG was read, and
+    ConfigError when there is none.
+    """
     found = load_partners(partners_folder(), only=slug)
     if slug in found.broken:
         raise PartnerFileError(partner=slug, problems="\n".join(map(str, found.broken[slug])))
     if slug not in found.partners:
-        raise ConfigError(problem=f"There is no partner file {slug}.yaml any more.")
+        # It may have been typed: what looks like no name of a file is not repeated (design, rule 15).
+        named = f"{slug}.yaml" if re.fullmatch(SLUG_PATTERN, slug) else "of the name that was given"
+        raise ConfigError(problem=f"There is no partner file {named}.")
     return found.partners[slug]

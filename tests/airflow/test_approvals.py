@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import DagRunTriggerException
 
+from partner_sync.errors import FormError
 from partner_sync_airflow.approvals import (
     ApprovalByHandError,
     DagPausedError,
@@ -17,6 +18,7 @@ from partner_sync_airflow.approvals import (
     start_run,
     yes_of,
 )
+from partner_sync_airflow.operators.approval import SendApprovedOperator
 
 YES = {"calls": 30, "by": "admin", "requested_by": "op", "weekly": False}
 
@@ -68,3 +70,14 @@ def test_a_run_that_is_there_already_is_not_started_a_second_time():
     started = start_run(context(), dag_id="honoka__approve_push", run_id="x", conf={"a": 1})
     assert isinstance(started, DagRunTriggerException)
     assert (started.dag_run_id, started.skip_when_already_exists, started.reset_dag_run) == ("x", True, False)
+
+
+def test_a_task_that_is_marked_instead_of_answered_sends_nothing_and_says_so():
+    question = {
+        "form": {}, "calls": 3, "organizations": [], "requested_by": "op", "weekly": False, "subject": "", "body": "",
+        "asked_by": ["honoka__schedule_push", "r1"],
+    }  # fmt: skip
+    waiting = context(conf={"question": question})
+    waiting["ti"].xcom_pull = lambda **_: None
+    with pytest.raises(FormError, match="Nobody has said yes"):
+        SendApprovedOperator(task_id="send", partner="honoka").execute(waiting)

@@ -6,13 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from partner_sync.errors import DatabaseAwayError, NothingFinalizedError, PartnerUnavailableError
+from partner_sync.errors import (
+    DatabaseAwayError,
+    FormError,
+    NothingFinalizedError,
+    PartnerUnavailableError,
+    UnknownOrganizationError,
+)
 from partner_sync.kinds.interface import Quota
 from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, conclude, record_outcome
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.notifications import PartnerSyncNotifier, notifier_of
 from partner_sync_airflow.partner_files import partner_named
+from partner_sync_airflow.which_week import WeekNotGivenError
 
 AWAY = PartnerUnavailableError(partner="honoka", endpoint="GET /v1/offices", problem="503", retry_at=None)
 
@@ -69,6 +76,29 @@ def test_a_cause_is_told_once_however_many_runs_meet_it(alerts, notifier, databa
     assert len(alerts.received) == 1
 
 
+def whole_step(notifier, *run_ids, error=AWAY):
+    for run_id in run_ids:
+        notifier.notify(failed(error, run_id=run_id))
+
+
+def test_a_step_that_fails_again_and_again_is_told_once_more_to_the_lead_and_not_again(alerts, notifier):
+    whole_step(notifier, "run-1", "run-2", "run-2")
+    assert [(body["stage"], body["escalated"]) for *_, body in alerts.received] == [("met", False)]
+    whole_step(notifier, "run-3", "run-4", "run-5")
+    (*_, told) = alerts.received[-1]
+    assert len(alerts.received) == 2
+    assert (told["stage"], told["escalated"], told["code"]) == ("lasting", True, "partner_unreachable")
+    assert "責任者" in told["text"]
+    assert "3 runs or more" in told["text"]
+
+
+def test_what_the_catalogue_escalates_at_once_is_told_once_and_marked(alerts, notifier):
+    whole_step(notifier, "run-1", "run-2", error=ValueError())
+    [(*_, told)] = alerts.received
+    assert (told["code"], told["stage"], told["escalated"]) == ("unexpected", "met", True)
+    assert "team's lead" in told["text"]
+
+
 def test_an_organization_that_joins_a_known_cause_is_told_alone(alerts, notifier, database):
     notifier.notify(failed(stop(database, "sakura"), task_id="conclude"))
     notifier.notify(failed(stop(database, "sakura", "kaede", run_key="r2"), task_id="conclude"))
@@ -87,6 +117,16 @@ def test_a_form_filled_in_wrongly_is_told_each_time_with_its_own_words(alerts, n
     for run_id in ("run-1", "run-2"):
         notifier.notify(failed(error, run_id=run_id, task_id="release"))
     assert ["no office of sakura" in body["text"] for *_, body in alerts.received] == [True, True]
+
+
+def test_what_somebody_mistyped_alarms_nobody(alerts, notifier):
+    for error in (
+        FormError(ja="入力", en="typed"),
+        UnknownOrganizationError(organization="sakura", suggestions=""),
+        WeekNotGivenError(),
+    ):
+        notifier.notify(failed(error, task_id="plan"))
+    assert alerts.received == []
 
 
 def test_a_conclusion_that_only_repeats_a_failed_step_tells_nobody(alerts, notifier):
@@ -120,7 +160,7 @@ def test_a_notice_is_told_once_although_nothing_failed(alerts, database):
         conn = database.connect("run")
         note_policies(conn, partner, organization="sakura", run_key=run_key, policies=told)
         found = conclude(conn, partner="honoka", run_key=run_key)
-        notifier_of(partner).notice(failed(None), found.notices)
+        notifier_of(partner).tell(failed(None), found.notices, stage="met")
     [(*_, body)] = alerts.received
     assert (body["code"], body["severity"], body["organizations"]) == ("policy_differs", "warning", ["sakura"])
     assert "make check-partner" in body["text"]

@@ -19,6 +19,7 @@ from partner_sync.policies import note_policies
 from partner_sync.runs import Outcome, record_outcome
 from partner_sync.steps.organizations import Waiting
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
+from partner_sync_airflow.notifications import notifier_of
 from partner_sync_airflow.operators.base import run_key
 from partner_sync_airflow.operators.conclude import ConcludeOperator
 from partner_sync_airflow.operators.delivery import LivePushOperator, ReleaseOperator
@@ -73,17 +74,17 @@ class Dag(SimpleNamespace):
         return [SimpleNamespace(task_id=task) for task in self.tasks]
 
 
-def context(kind, params, *, states=None, task_id="x", run_type="manual"):
+def context(kind, params, *, states=None, task_id="x", run_type="manual", run_id="r1"):
     run = SimpleNamespace(
         run_type=run_type, logical_date=None, run_after=datetime.now(UTC), start_date=datetime.now(UTC),
         triggering_user_name="op", conf=None,
     )  # fmt: skip
     ti = SimpleNamespace(
-        task_id=task_id, dag_id=f"honoka__{kind}", run_id="r1", try_number=1, max_tries=5,
-        get_task_states=lambda **_: {"r1": states or {}},
+        task_id=task_id, dag_id=f"honoka__{kind}", run_id=run_id, try_number=1, max_tries=5,
+        get_task_states=lambda **_: {run_id: states or {}},
     )  # fmt: skip
     dag = Dag(dag_id=f"honoka__{kind}", tasks=["resolve", "extract", "validate", "merge", "conclude"])
-    return {"params": params, "dag": dag, "dag_run": run, "run_id": "r1", "ti": ti}
+    return {"params": params, "dag": dag, "dag_run": run, "run_id": run_id, "ti": ti}
 
 
 def test_resolve_names_a_code_that_is_near_to_an_unknown_one(linked):
@@ -211,15 +212,15 @@ def test_a_task_that_meets_an_open_circuit_waits_until_a_call_may_try(linked):
     assert deferred.value.trigger.moment > datetime.now(UTC) + timedelta(seconds=200)
 
 
-def conclude(linked, states, *outcomes):
+def conclude(linked, states, *outcomes, run_id="r1"):
     for word, code in outcomes:
         outcome = Outcome(
-            partner="honoka", run_key="honoka__master_sync/r1", dag="master_sync", step="extract", outcome=word,
+            partner="honoka", run_key=f"honoka__master_sync/{run_id}", dag="master_sync", step="extract", outcome=word,
             code=code, organization="sakura-care",
         )  # fmt: skip
         record_outcome(linked.connect("run"), outcome)
     operator = ConcludeOperator(task_id="conclude", partner="honoka")
-    operator.execute(context("master_sync", MASTER, states=states, task_id="conclude"))
+    operator.execute(context("master_sync", MASTER, states=states, task_id="conclude", run_id=run_id))
 
 
 DONE = {"resolve": "success", "extract_0": "success", "extract_1": "success", "validate": "success", "merge": "success"}
@@ -250,6 +251,26 @@ def test_a_run_that_met_another_limit_than_the_files_is_green_and_says_so(linked
     assert [body["code"] for _, path, _, body in receiver.received if path == "/hook"] == ["policy_differs"]
     [note] = [body["note"] for *_, body in receiver.received if "note" in body]
     assert "make check-partner" in note
+
+
+def told(receiver):
+    return [
+        (body["stage"], body["escalated"], body["code"]) for _, path, _, body in receiver.received if path == "/hook"
+    ]
+
+
+def test_a_cause_that_lasts_is_told_to_the_lead_once_and_its_end_is_told_once(linked, put_connection, receiver):
+    put_connection("partner_sync_alerts", conn_type="http", host=f"{receiver.url}/hook")
+    for number in range(1, 6):
+        with pytest.raises(OrganizationsStoppedError) as red:
+            conclude(linked, DONE, ("failed", "partner_auth"), run_id=f"r{number}")
+        notifier_of(partner_named("honoka")).notify(context("master_sync", MASTER) | {"exception": red.value})
+    assert told(receiver) == [("met", False, "partner_auth"), ("lasting", True, "partner_auth")]
+    for number in range(6, 8):
+        conclude(linked, DONE, ("ok", "extracted"), run_id=f"r{number}")
+    assert told(receiver)[2:] == [("over", False, "partner_auth")]
+    assert "解消しました" in receiver.received[-1][3]["text"]
+    assert "It is over." in receiver.received[-1][3]["text"]
 
 
 def test_a_run_in_which_nothing_was_to_be_done_is_not_concluded(linked):

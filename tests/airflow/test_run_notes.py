@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from partner_sync.errors import NotLinkedError
+from partner_sync.errors import FormError, NotLinkedError
 from partner_sync_airflow.run_notes import LONGEST_NOTE, refusals_noted, shortened, write_note
 
 CONTEXT = {"dag": SimpleNamespace(dag_id="honoka__schedule_push"), "run_id": "manual__2026-11-20T09:00:00+00:00"}
@@ -34,6 +34,14 @@ def test_a_refusal_names_partner_and_organization_in_both_languages(api):
     japanese, english = api.received[-1][3]["note"].splitlines()
     assert japanese.startswith("aobaは、honokaとの")
     assert english.startswith("Organization aoba has no enabled link to honoka")
+
+
+def test_a_form_filled_in_wrongly_says_what_to_write_instead_in_both_languages(api):
+    with pytest.raises(FormError), refusals_noted(CONTEXT):
+        raise FormError(ja="方式を選んでください。", en="Choose a mode.")
+    first, second = api.received[-1][3]["note"].splitlines()
+    assert "入力内容に誤り" in first
+    assert second == "方式を選んでください。 / Choose a mode."
 
 
 @pytest.mark.parametrize(("path", "status"), [("/auth/token", 401), (RUN, 500)])

@@ -127,8 +127,9 @@ def test_five_steps_and_no_code_bring_a_new_partner_to_a_finished_run(live: Live
 def test_a_blocked_visit_goes_out_after_a_person_has_joined_its_practitioner(live: Live) -> None:
     blocked = live.rows(
         "select b.visit_id, v.practitioner_id"
-        " from sync.blocked('tsubaki', 'momiji-care', array ['practitioner', 'patient']) b"
-        " join schedule.visit v using (visit_id) where b.missing = array ['practitioner'] order by b.visit_id"
+        " from sync.blocked_reasons('tsubaki', 'momiji-care', array ['practitioner', 'patient']) b"
+        " join schedule.visit v using (visit_id) group by b.visit_id, v.practitioner_id"
+        " having array_agg(b.entity) = array ['practitioner'] order by b.visit_id"
     )
     assert blocked
     free = live.rows(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from partner_sync.delivery.answers import NAMED_CHARACTERS, Word, answer_visits, parked_lines
-from partner_sync.errors import ConfigError, NotParkedError
+from partner_sync.errors import FormError, NotParkedError
 from postgres.desk import Desk
 from postgres.product import make_product
 from postgres.visit_keeper import partner_of
@@ -73,14 +73,23 @@ def test_visits_of_another_organization_are_refused(desk: Desk) -> None:
 
 
 def test_a_line_that_is_no_visit_id_is_refused_without_being_repeated(desk: Desk) -> None:
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(FormError) as refused:
         say(desk, "v1", "山田 花子", there=True)
     assert "山田" not in str(refused.value)
     assert desk.rows("select count(*) from sync.parked") == [(3,)]
 
 
+def test_an_organization_that_is_no_code_is_refused_without_being_repeated(desk: Desk) -> None:
+    word = Word(
+        partner="honoka", organization="山田 花子", visits=("v1",), there=True, requested_by="planner-1", run_key="a1"
+    )
+    with pytest.raises(FormError) as refused:
+        answer_visits(desk.product.database.connect("release"), word)
+    assert "山田" not in str(refused.value)
+
+
 def test_no_visit_at_all_is_refused(desk: Desk) -> None:
-    with pytest.raises(ConfigError, match="No visit was named"):
+    with pytest.raises(FormError, match="No visit was named"):
         say(desk, there=True)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from partner_sync.circuit import stops
 from partner_sync.database import Connection
-from partner_sync.errors import ConfigError, NotLinkedError, UnknownOrganizationError, UnknownPartnerError
+from partner_sync.errors import ConfigError, FormError, NotLinkedError, UnknownOrganizationError, UnknownPartnerError
 from partner_sync.links import Link
 from partner_sync.onboarding import add_link, add_organization
 from partner_sync.steps.hold import HoldOrder, hold_or_resume
@@ -55,13 +55,20 @@ def test_an_organization_that_is_mistyped_is_refused_and_a_near_one_named(run: C
         hold_or_resume(run, order(organization="sakura"))
 
 
+@pytest.mark.parametrize("typed", [{"partner": "山田 花子"}, {"organization": "Yamada Hanako"}])
+def test_what_looks_like_no_code_is_refused_without_being_repeated(run: Connection, typed: dict[str, str]) -> None:
+    with pytest.raises(FormError, match="that was typed") as refused:
+        hold_or_resume(run, order(**typed))
+    assert set(typed.values()).isdisjoint(map(str, refused.value.facts.values()))
+
+
 def test_an_organization_of_another_partner_is_refused(run: Connection) -> None:
     with pytest.raises(NotLinkedError, match="momiji-care"):
         hold_or_resume(run, order(organization="momiji-care"))
 
 
 def test_an_order_without_a_reason_is_refused(run: Connection) -> None:
-    with pytest.raises(ConfigError, match="why"):
+    with pytest.raises(FormError, match="why"):
         hold_or_resume(run, order(reason="  "))
 
 

@@ -93,6 +93,15 @@ def test_an_organization_that_is_known_but_not_linked_is_named(onboarding) -> No
         linked_organizations(onboarding, partner="aoba", direction="master", codes=["sakura-care", "momiji-care"])
 
 
+def test_lines_that_look_like_no_code_are_counted_and_not_repeated(onboarding) -> None:
+    with pytest.raises(UnknownOrganizationError, match=r"typed \(2 lines\)") as refused:
+        linked_organizations(onboarding, partner="aoba", direction="master", codes=["山田 花子", "Yamada Hanako"])
+    assert "山田" not in repr(refused.value.facts)
+    assert "Yamada" not in repr(refused.value.facts)
+    with pytest.raises(UnknownOrganizationError, match="sakura-kare"):
+        linked_organizations(onboarding, partner="aoba", direction="master", codes=["山田 花子", "sakura-kare"])
+
+
 def test_a_database_that_is_away_is_told_in_our_own_words(onboarding) -> None:
     onboarding.close()
     with pytest.raises(DatabaseAwayError):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from partner_sync.catalogue import sentence
 from partner_sync.database import Connection, connect
 from partner_sync.errors import DatabaseRefusedError
 from partner_sync.incidents import claim_notice, close_incidents, open_incident, open_incidents
@@ -147,12 +148,45 @@ def test_organizations_with_one_cause_are_told_together(conn: Connection) -> Non
     assert [cause.organizations for cause in concluded(conn).new_causes] == [("aoba", "botan")]
 
 
-def test_a_cause_that_stays_is_escalated_once(conn: Connection) -> None:
-    escalated = []
+def test_a_cause_that_stays_is_escalated_until_somebody_is_told(conn: Connection) -> None:
+    escalated, told = [], []
     for number in range(1, 6):
         say(conn, "failed", "partner_auth", run_key=f"run-{number}")
-        escalated.append(len(concluded(conn, f"run-{number}").escalated))
-    assert escalated == [0, 0, 1, 0, 0]
+        found = concluded(conn, f"run-{number}").escalated
+        escalated.append(len(found))
+        # The third run dies before it can tell.
+        told += [claim_notice(conn, cause, to="lead") for cause in found if number > 3]
+    assert escalated == [0, 0, 1, 1, 1]
+    assert [cause and cause.code for cause in told] == ["partner_auth", None]
+
+
+def test_what_is_escalated_at_once_has_no_second_stage(conn: Connection) -> None:
+    for number in range(1, 4):
+        say(conn, "failed", "unexpected", run_key=f"run-{number}")
+        assert concluded(conn, f"run-{number}").escalated == ()
+
+
+def test_a_step_that_went_well_as_a_whole_ends_what_had_stopped_it_for_everybody(conn: Connection) -> None:
+    open_incident(conn, partner="honoka", organization="", step="extract", code="partner_unreachable", run_key="run-1")
+    found = conclude(conn, partner="honoka", run_key="run-2", steps_done=["extract"])
+    assert [(cause.step, cause.organizations) for cause in found.closed_causes] == [("extract", ("",))]
+
+
+def test_what_a_good_run_does_not_undo_is_never_over(conn: Connection) -> None:
+    say(conn, "failed", "dead", run_key="run-1")
+    concluded(conn, "run-1")
+    say(conn, "ok", "pushed", run_key="run-2")
+    assert concluded(conn, "run-2").closed_causes == ()
+    assert open_incidents(conn, partner="honoka") == ()
+
+
+def test_only_who_knows_of_a_cause_is_told_that_it_is_over(conn: Connection) -> None:
+    say(conn, "failed", "partner_auth")
+    (cause,) = concluded(conn).new_causes
+    assert claim_notice(conn, cause, to="over", after="alerts") is None
+    claim_notice(conn, cause, to="alerts")
+    assert claim_notice(conn, cause, to="over", after="alerts") == cause
+    assert claim_notice(conn, cause, to="over", after="alerts") is None
 
 
 def test_the_note_says_in_both_languages_what_was_done_and_who_stopped(conn: Connection) -> None:
@@ -166,6 +200,26 @@ def test_the_note_says_in_both_languages_what_was_done_and_who_stopped(conn: Con
     assert conclusion.note_ja.splitlines()[:2] == ["2法人: 停止 1、完了 1", "反映: 利用者 新規 1,240"]
     assert conclusion.note_en.splitlines()[2].startswith("aoba / merge: Honoka does not accept the key of aoba")
     assert conclusion.note_ja.splitlines()[2].startswith("aoba / 反映: honokaがaobaの接続キーを受け付けません。")
+
+
+def test_why_visits_cannot_leave_is_said_with_what_to_do_next_in_one_line_a_reason(conn: Connection) -> None:
+    for organization in ("aoba", "botan"):
+        blocked = {"visit.blocked.no_key_patient": 1, "visit.blocked.patient_in_quarantine": 2}
+        outcome = Outcome(
+            partner="honoka", run_key="run-1", dag="schedule_push", step="push", outcome="ok", code="pushed",
+            organization=organization, counts={"visit.accepted": 3} | blocked,
+        )  # fmt: skip
+        record_outcome(conn, outcome)
+    conclusion = concluded(conn)
+    assert conclusion.note_en.splitlines()[1:] == [
+        "push: visits accepted 6, visits blocked 6",
+        f"visits blocked 4: {sentence('patient_in_quarantine', 'en', partner='honoka')}",
+        f"visits blocked 2: {sentence('no_key_patient', 'en', partner='honoka')}",
+    ]
+    assert conclusion.note_ja.splitlines()[2].startswith(
+        "予定 送信不可 4: honokaにある利用者の情報に誤りがあって隔離中"
+    )
+    assert "make join-key" in conclusion.note_ja.splitlines()[3]
 
 
 def test_a_cause_in_a_note_names_its_entity_in_the_notes_language(conn: Connection) -> None:

@@ -7,46 +7,87 @@ import pytest
 
 from postgres_server import Database
 
+#: Every table and the one login that writes to it; None: nobody does, only functions that run as their owner.
 WRITERS = {
-    "staging.patient": "extract",
-    "staging.slice": "extract",
-    "canonical.patient": "merge",
     "canonical.crosswalk": "merge",
-    "canonical.watermark": "merge",
     "canonical.key_map": "onboarding",
+    "canonical.office": "merge",
+    "canonical.office_history": None,
+    "canonical.patient": "merge",
+    "canonical.patient_history": None,
+    "canonical.practitioner": "merge",
+    "canonical.practitioner_history": None,
+    "canonical.slice_merge": "merge",
+    "canonical.watermark": "merge",
+    "quality.left_out": "validate",
+    "quality.result": "validate",
+    "quality.run": "validate",
+    "quarantine.failing_key": "validate",
+    "quarantine.row": "validate",
+    "schedule.applied_revision": "product",
     "schedule.visit": "product",
     "schedule.week_state": "product",
-    "sync.organization": "onboarding",
-    "sync.link": "onboarding",
-    "sync.push_request": "release",
+    "staging.office": "extract",
+    "staging.patient": "extract",
+    "staging.practitioner": "extract",
+    "staging.slice": "extract",
     "sync.change_history": None,
-    "sync.visit_head": None,
-    "sync.release": None,
-    "sync.requeue": None,
-    "sync.todo": None,
-    "sync.push_attempt": None,
-    "sync.push_result": None,
-    "sync.reconciliation": None,
-    "sync.reconciliation_sighting": None,
-    "sync.reconciliation_item": None,
     "sync.circuit": None,
     "sync.hold": None,
-    "canonical.patient_history": None,
+    "sync.incident": None,
+    "sync.key_change": None,
+    "sync.link": "onboarding",
+    "sync.link_master": "onboarding",
+    "sync.organization": "onboarding",
+    "sync.parked_answer": None,
+    "sync.push_attempt": None,
+    "sync.push_request": "release",
+    "sync.push_result": None,
+    "sync.rate_binding": None,
+    "sync.rate_bucket": None,
+    "sync.rate_demand": None,
+    "sync.rate_lease": None,
+    "sync.rate_ledger": None,
+    "sync.rate_limit": None,
+    "sync.rate_open": None,
+    "sync.rate_pause": None,
+    "sync.rate_policy": None,
+    "sync.reconciliation": None,
+    "sync.reconciliation_item": None,
+    "sync.reconciliation_sighting": None,
+    "sync.release": None,
+    "sync.requeue": None,
+    "sync.run_event": None,
+    "sync.todo": None,
+    "sync.visit_head": None,
 }
 LOGINS = ("extract", "validate", "merge", "onboarding", "product", "release", "push", "run", "reader")
 
 
-@pytest.mark.parametrize("table", WRITERS)
-def test_only_its_writer_may_insert(database: Database, table: str) -> None:
-    admin = database.admin()
-    allowed = {
-        login
-        for login in LOGINS
-        if admin.execute("select has_table_privilege(%s, %s, 'insert') as may", (f"sync_{login}", table)).fetchone()[
-            "may"
-        ]
-    }
-    assert allowed == ({WRITERS[table]} if WRITERS[table] else set())
+#: What each of the tables of this database lets each of our logins write, by whatever grant. A partition is reached by
+#: its table.
+_WHO_WRITES = """
+select n.nspname || '.' || c.relname as name, array(
+    select substr(r.rolname, 6) from pg_roles r
+    where r.rolname ~ '^sync_' and (has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate')
+        or has_any_column_privilege(r.oid, c.oid, 'insert, update'))
+    order by 1) as writers
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'f') and n.nspname !~ '^(pg_|information_schema$)' and c.relname <> 'alembic_version'
+"""
+
+
+def test_every_table_has_a_rule_and_no_other_writer_than_its_own(database: Database) -> None:
+    database.admin().execute("select staging.ensure_partition('honoka')")
+    found = {row["name"]: row["writers"] for row in database.admin().execute(_WHO_WRITES)}
+    rules = {table: [login] if login else [] for table, login in WRITERS.items()}
+    rules |= {f"staging.{entity}__honoka": [] for entity in ("office", "practitioner", "patient")}
+    assert found == rules
+
+
+def test_every_login_is_known_here(database: Database) -> None:
+    rows = database.admin().execute("select substr(rolname, 6) as login from pg_roles where rolname ~ '^sync_'")
+    assert {row["login"] for row in rows} == set(LOGINS)
 
 
 @pytest.mark.parametrize("login", LOGINS)

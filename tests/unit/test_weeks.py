@@ -72,3 +72,11 @@ def test_a_week_is_told_in_plain_words() -> None:
     week = Week.parse("2026-11-25")
     assert week.describe() == "Mon 2026-11-23 to Sun 2026-11-29 (week 48 of 2026, Asia/Tokyo)"
     assert week.describe("ja") == "2026年11月23日(月)から2026年11月29日(日)まで(2026年第48週)"
+
+
+def test_what_is_no_date_at_all_is_not_repeated() -> None:
+    with pytest.raises(InvalidWeekError) as refused:
+        Week.parse("山田 花子")
+    assert "山田" not in str(refused.value)
+    with pytest.raises(InvalidWeekError, match="2026-11-31"):
+        Week.parse("2026-11-31")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.parked import ParkedOutcome, answer_parked, parked_visits
-from partner_sync.errors import ConfigError, NotParkedError
+from partner_sync.errors import FormError, NotParkedError
+from partner_sync.links import looks_like_a_code
 from partner_sync.statements import statement
 
 #: So many visits are named in a note, and never more text than this.
@@ -33,7 +34,7 @@ class Word:
 def answer_visits(conn: Connection, word: Word) -> Counter[ParkedOutcome]:
     """Settle these visits by the word, as login sync_release; returns how many are accepted, withdrawn, sent again.
 
-    Raises ConfigError for no visit, or a text that is no visit id, and NotParkedError naming those that do not wait for
+    Raises FormError for no visit, or a text that is no visit id, and NotParkedError naming those that do not wait for
     a person; nothing is changed then. A retry of the same run changes nothing and returns the same.
     """
     _check(conn, word)
@@ -50,10 +51,21 @@ def answer_visits(conn: Connection, word: Word) -> Counter[ParkedOutcome]:
 
 def _check(conn: Connection, word: Word) -> None:
     if not word.visits:
-        raise ConfigError(problem="No visit was named: type the visit ids that the note of the push lists, one a line.")
+        raise FormError(
+            ja="予定番号がありません。送信の実行メモにある予定番号を1行に1つ入力してください。",
+            en="No visit was named: type the visit ids that the note of the push lists, one a line.",
+        )
     # What is no id of ours is not repeated: it may be a name that somebody typed (design, rule 15).
     if unfit := sum(not _VISIT_ID.fullmatch(visit) for visit in word.visits):
-        raise ConfigError(problem=f"{unfit} of the lines hold no visit id. Type the ids alone, one a line.")
+        raise FormError(
+            ja=f"{unfit}行が予定番号ではありません。予定番号だけを1行に1つ入力してください。",
+            en=f"{unfit} of the lines hold no visit id. Type the ids alone, one a line.",
+        )
+    if not (looks_like_a_code(word.partner) and looks_like_a_code(word.organization)):
+        raise FormError(
+            ja="連携先または法人コードの形が違います。送信の実行メモにあるとおりに入力してください。",
+            en="The partner or the organization is no code: type both as the note of the push says.",
+        )
     known = {each.visit_id for each in parked_visits(conn, partner=word.partner, organization=word.organization)}
     facts = {"partner": word.partner, "organization": word.organization, "run_key": word.run_key}
     with translated_errors():

@@ -99,7 +99,7 @@ def _say_what_is_left(work: PushWork, claims: Claims, pipeline: Pipeline) -> Non
 
 
 def blocked_by_reason(conn: Connection, work: PushWork) -> dict[str, int]:
-    """How many visits of the work's week are blocked, each by one reason of words.yaml (logins sync_run, sync_push)."""
+    """How many visits of the work's week are blocked, by the catalogue's code of why (logins sync_run, sync_push)."""
     facts = vars(work.scope) | {"needs": list(work.scope.needs)}
     with translated_errors():
         rows = conn.execute(statement("delivery.blocked_by_reason"), facts).fetchall()

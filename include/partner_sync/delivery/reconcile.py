@@ -25,11 +25,6 @@ from partner_sync.partners.push import Push
 _OUR_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def is_comparable(push: Push | None) -> bool:
-    """Whether the partner can show at all what it holds."""
-    return push is not None and (push.visits_list is not None or push.read_back is not None)
-
-
 def repeats_safely(push: Push) -> bool:
     """Whether sending a visit again because it is missing cannot make a second one there.
 
@@ -58,9 +53,9 @@ def compare_week(
     """Compare one week of one organization, as login sync_push on two connections; begun before, it goes on.
 
     Raises LimitReachedError, RateLimitedError, PartnerUnavailableError (what was seen is kept), PartnerAuthError,
-    RejectedRequestError, BadAnswerError (also for a list that contradicts itself), PagingLoopError.
+    ReadRefusedError, BadAnswerError (also for a list that contradicts itself), PagingLoopError.
     """
-    if not is_comparable(partner.push):
+    if partner.push is None or not partner.push.shows_visits:
         raise ConfigError(
             problem=f"{partner.slug} can neither list nor show a visit: there is nothing to compare with."
         )

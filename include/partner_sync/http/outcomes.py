@@ -10,9 +10,9 @@ Reads can be asked again; a call that changes something cannot, unless it is sur
 | 405, 501, 505 | bad answer: the file names a wrong method or address | the same |
 | 404, 410 | bad answer: no such list | rejected; when taking away: success |
 | 408, 423, 425 | unavailable | unavailable: the partner says that it did not take the request |
-| 409 | rejected | with an idempotency key still running, so unknown; without one rejected |
+| 409 | refused | with an idempotency key still running, so unknown; without one rejected |
 | 429, or a problem type that names limits | rate limited | rate limited: the partner turned the call away by itself |
-| other 4xx | rejected | rejected |
+| other 4xx | refused: ours to look at | rejected |
 | 503 with Retry-After | unavailable | unavailable: the partner turned the call away by itself |
 | other 5xx | unavailable | unknown: it may have been done before it broke |
 | no connection made | unavailable | unavailable: nothing left |
@@ -37,6 +37,7 @@ from partner_sync.errors import (
     PartnerSyncError,
     PartnerUnavailableError,
     RateLimitedError,
+    ReadRefusedError,
     RejectedRequestError,
 )
 
@@ -131,7 +132,7 @@ def _client_error(intent: Intent, said: Said) -> PartnerSyncError:
         return _bad(intent, status, problem="the address or method of the partner file is not known there")
     if status == 409 and intent.keyed:
         return _unknown(intent, "a call with the same idempotency key is still running")
-    return RejectedRequestError(**facts, fields=said.fields)
+    return RejectedRequestError(**facts, fields=said.fields) if intent.changes else ReadRefusedError(**facts)
 
 
 def _server_error(intent: Intent, said: Said) -> PartnerSyncError:

@@ -161,7 +161,7 @@ class PartnerKind(Protocol):
     def pages(
         self, entity: str, *, since: datetime | None = None, position: Mapping[str, Any] | None = None
     ) -> Iterator[Page]:
-        """List an entity's pages; raises PagingLoopError, BadAnswerError, PartnerAuthError, RejectedRequestError,
+        """List an entity's pages; raises PagingLoopError, BadAnswerError, PartnerAuthError, ReadRefusedError,
         LimitReachedError, RateLimitedError, PartnerUnavailableError.
 
         ``since`` is sent as it is: the overlap has been taken off the watermark already. The ``next_position`` of the

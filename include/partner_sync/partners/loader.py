@@ -25,6 +25,13 @@ _SUFFIXES = (".yaml", ".yml")
 _PLAIN = re.compile(r"[a-z_]+_type|(greater|less)_than(_equal)?|too_(short|long)|string_too_(short|long)|literal_error")
 
 
+#: Keys of which a person may think that they belong here, and why they do not.
+_NO_KEYS = {
+    "slug": "is the file's name and does not stand in the file",
+    "base_url_from": "is no key any more: the address is always that of the organization's connection; leave it out",
+}
+
+
 @dataclass(frozen=True)
 class Directory:
     """All partners of a folder by slug, and the problems of the broken ones by slug (or file name)."""
@@ -91,8 +98,8 @@ def _validated(text: YamlText) -> Partner | None:
         text.note((), "must be a mapping of keys to values")
         return None
     data = dict(text.data)
-    if "slug" in data:
-        text.note(("slug",), "is the file's name and does not stand in the file")
+    for key in _NO_KEYS.keys() & data.keys():
+        text.note((key,), _NO_KEYS[key])
     slug = text.file.stem if re.fullmatch(SLUG_PATTERN, text.file.stem) else "unnamed"
     try:
         return Partner.model_validate(data | {"slug": slug})

@@ -123,7 +123,6 @@ class Partner(Part):
     name: Name
     owner: Owner
     kind: Literal["rest_json"]
-    base_url_from: Literal["connection"] = "connection"
     auth: Auth
     timeouts: Timeouts = Field(default_factory=Timeouts)
     limits: Annotated[tuple[Limit, ...], Field(strict=False, min_length=1)]

@@ -229,6 +229,11 @@ class Push(Part):
         return self.batch.put if named or self.post is None else self.batch.post
 
     @property
+    def shows_visits(self) -> bool:
+        """Whether the partner can show at all what it holds: by a list of a week, or visit by visit."""
+        return self.visits_list is not None or self.read_back is not None
+
+    @property
     def endpoints(self) -> tuple[str, ...]:
         """Every endpoint that a push or a comparison may call, as method and path template."""
         batch = (self.batch.put, self.batch.post, self.batch.withdraw) if self.batch else ()

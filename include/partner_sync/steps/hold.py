@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from partner_sync.circuit import set_hold
 from partner_sync.database import Connection, translated_errors
-from partner_sync.errors import ConfigError, NotLinkedError, UnknownOrganizationError, UnknownPartnerError
-from partner_sync.links import near_matches
+from partner_sync.errors import FormError, NotLinkedError, UnknownPartnerError
+from partner_sync.links import looks_like_a_code, near_matches, unknown_organization
 from partner_sync.statements import statement
 
 
@@ -32,10 +32,13 @@ def hold_or_resume(conn: Connection, order: HoldOrder) -> bool:
     """Carry out the order, as login sync_run; returns whether anything changed by it.
 
     Calls that were granted already still leave, for ``grant_ttl_seconds`` at most. Raises UnknownPartnerError,
-    UnknownOrganizationError and NotLinkedError for what was mistyped, ConfigError without a reason.
+    UnknownOrganizationError and NotLinkedError for what was mistyped, FormError without a reason.
     """
     if not order.reason.strip():
-        raise ConfigError(problem="Say why: the reason is what the others of the team will read.")
+        raise FormError(
+            ja="理由を入力してください。チームの他の人が読みます。",
+            en="Say why: the reason is what the others of the team will read.",
+        )
     _find(conn, order)
     return set_hold(conn, **vars(order) | {"reason": order.reason.strip()})
 
@@ -45,10 +48,10 @@ def _find(conn: Connection, order: HoldOrder) -> None:
         links = conn.execute(statement("circuit.links")).fetchall()
     partners = sorted({row["partner"] for row in links})
     if order.partner not in partners:
-        raise UnknownPartnerError(partner=order.partner, suggestions=near_matches(order.partner, partners))
+        named = order.partner if looks_like_a_code(order.partner) else "of the name that was typed"
+        raise UnknownPartnerError(partner=named, suggestions=near_matches(order.partner, partners))
     organizations = sorted({row["organization"] for row in links})
     if order.organization and order.organization not in organizations:
-        suggestions = near_matches(order.organization, organizations)
-        raise UnknownOrganizationError(organization=order.organization, suggestions=suggestions)
+        raise unknown_organization([order.organization], organizations)
     if order.organization and {"partner": order.partner, "organization": order.organization} not in links:
         raise NotLinkedError(organization=order.organization, partner=order.partner, direction="any direction")

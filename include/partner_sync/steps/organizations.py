@@ -25,6 +25,8 @@ UNREACHABLE_IN_A_ROW = 3
 #: The longest time that a worker's slot is held asleep (design, rule 10), and the least that makes sense.
 LONGEST_NAP_SECONDS = 5.0
 SHORTEST_NAP_SECONDS = 0.1
+#: When a call that nobody can name a moment for is asked for again.
+ASK_AGAIN_SECONDS = 60.0
 
 _Waits = LimitReachedError | RateLimitedError | SettlingError
 
@@ -134,15 +136,18 @@ def _judge_unreachable(
 def _who_waits(
     waiting: list[tuple[Link, _Waits]], failed: Callable[[Link, PartnerSyncError], None], *, until_at: datetime
 ) -> Waiting | None:
-    patient = [(link, wait) for link, wait in waiting if wait.retry_at < until_at]
+    soon = _now() + timedelta(seconds=ASK_AGAIN_SECONDS)
+    patient = []
     for link, wait in waiting:
-        if (link, wait) not in patient:
+        retry_at = wait.retry_at or soon
+        if retry_at < until_at:
+            patient.append((retry_at, wait.code, link.organization))
+        else:
             failed(link, wait)
     if not patient:
         return None
-    first = min((wait for _, wait in patient), key=lambda wait: wait.retry_at)
-    organizations = tuple(link.organization for link, _ in patient)
-    return Waiting(organizations=organizations, retry_at=first.retry_at, code=first.code)
+    retry_at, code, _ = min(patient, key=lambda one: one[0])
+    return Waiting(organizations=tuple(organization for *_, organization in patient), retry_at=retry_at, code=code)
 
 
 def _now() -> datetime:

@@ -43,7 +43,7 @@ _SEES_EACH = (
 def build_reconcile(partner: Partner) -> DAG | None:
     """The DAG, or None for a partner that cannot show what it holds."""
     push = partner.push
-    if push is None or (push.visits_list is None and push.read_back is None):
+    if push is None or not push.shows_visits:
         return None
     slug = partner.slug
     with DAG(

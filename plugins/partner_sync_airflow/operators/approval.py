@@ -10,7 +10,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.definitions.context import Context
 
 from partner_sync.catalogue import sentence
-from partner_sync.errors import ConfigError
+from partner_sync.errors import FormError
 from partner_sync_airflow.approvals import (
     QUESTION,
     YES,
@@ -116,8 +116,12 @@ class SendApprovedOperator(PartnerSyncOperator):
     def work(self, context: Context) -> None:
         question = question_of(context)
         answer = context["ti"].xcom_pull(task_ids="approve")
-        if not answer:
-            raise ConfigError(problem="Nobody has said yes: answer the question instead of marking its task.")
+        with refusals_noted(context):
+            if not answer:
+                raise FormError(
+                    ja="承認の答えがありません。タスクの状態を変えずに、質問に答えてください。",
+                    en="Nobody has said yes: answer the question instead of marking its task.",
+                )
         yes = Yes(calls=question.calls, by=answer["by"], requested_by=question.requested_by, weekly=question.weekly)
         run_id = approved_run_id(context)
         started = start_run(

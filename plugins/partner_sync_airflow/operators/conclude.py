@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule
 from airflow.sdk.definitions.context import Context
@@ -16,6 +16,10 @@ from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_
 from partner_sync_airflow.partner_files import partner_named
 from partner_sync_airflow.run_notes import LONGEST_NOTE, shortened, write_note
 from partner_sync_airflow.which_week import head_of_note
+
+if TYPE_CHECKING:
+    from partner_sync.incidents import Cause, Stage
+    from partner_sync.runs import Conclusion
 
 #: Half of what a note may have, but for the lines that name the week and failed steps.
 _NOTE_IN_ONE_LANGUAGE = (LONGEST_NOTE - 200) // 2
@@ -70,14 +74,11 @@ def conclude_run(
     ``only_new_causes``: a tick is red for what nobody knew, not while a known cause lasts.
     """
     from partner_sync.delivery.answers import parked_lines
-    from partner_sync.incidents import close_incidents
     from partner_sync.runs import conclude
 
     key = run_key(context)
     with doors().connect("run") as conn:
-        found = conclude(conn, partner=partner, run_key=key)
-        for step in steps_done:
-            close_incidents(conn, partner=partner, organization="", step=step, run_key=key)
+        found = conclude(conn, partner=partner, run_key=key, steps_done=steps_done)
         parked = list(parked_lines(conn, partner=partner, organizations=list(found.organizations)))
     stopped_steps = [f"{step}: failed / 失敗" for step in steps_failed]
     longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in parked) // 2
@@ -86,14 +87,25 @@ def conclude_run(
         # Otherwise the first task has refused the run, and its note says why.
         write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
-    if found.notices:
-        notifier_of(partner_named(partner)).notice(context, found.notices)
+    _tell(context, found)
     causes = found.new_causes if only_new_causes else (*found.new_causes, *found.known_causes)
     if causes:
         codes = sorted({code for cause in causes for code in cause.organizations if code})
         raise OrganizationsStoppedError(
             partner=partner, count=len(codes), organizations=", ".join(codes), causes=causes
         )
+
+
+def _tell(context: Context, found: Conclusion) -> None:
+    """What a red run does not tell: notices, what lasts, and what is over."""
+    news: dict[Stage, tuple[Cause, ...]] = {
+        "met": found.notices,
+        "lasting": found.escalated,
+        "over": found.closed_causes,
+    }
+    for stage, causes in news.items():
+        if causes:
+            notifier_of(partner_named(found.partner)).tell(context, causes, stage=stage)
 
 
 def _is_of(task_id: str, name: str) -> bool:

@@ -10,6 +10,7 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync_airflow.cut_chain import CutChain
 from partner_sync_airflow.dag_runs import started_by
+from partner_sync_airflow.forms import chosen
 from partner_sync_airflow.operators.base import doors
 from partner_sync_airflow.run_notes import refusals_noted, write_note
 
@@ -34,14 +35,14 @@ class HoldPartnerOperator(BaseOperator):
 
 
 def read_order(context: Context) -> HoldOrder:
-    """The order that the form of the run says."""
+    """The order that the form of the run says; raises FormError for an action that is none."""
     from partner_sync.steps.hold import HoldOrder
 
     params: Mapping[str, Any] = context["params"]
     return HoldOrder(
         partner=str(params["partner"]).strip(),
         organization=str(params["organization"] or "").strip(),
-        held=params["action"] == "hold",
+        held=chosen(params["action"], ("hold", "resume"), what="action", what_ja="操作") == "hold",
         reason=str(params["reason"]),
         by=started_by(context["dag_run"]),
     )

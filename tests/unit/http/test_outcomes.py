@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from partner_sync.catalogue import entry
 from partner_sync.errors import (
     BadAnswerError,
     ConnectionUnusableError,
@@ -19,6 +20,7 @@ from partner_sync.errors import (
     PartnerSyncError,
     PartnerUnavailableError,
     RateLimitedError,
+    ReadRefusedError,
     RejectedRequestError,
 )
 from partner_sync.http.outcomes import UNSAID_PAUSE_SECONDS, Intent, Said, error_of_answer, error_of_exception
@@ -34,7 +36,10 @@ TAKE = Intent(partner="trial", endpoint="DELETE /v1/visits/{key}", changes=True,
 @pytest.mark.parametrize(
     ("intent", "status", "error"),
     [
-        (READ, 400, RejectedRequestError),
+        (READ, 400, ReadRefusedError),
+        (READ, 409, ReadRefusedError),
+        (READ, 422, ReadRefusedError),
+        (CHANGE, 400, RejectedRequestError),
         (READ, 401, PartnerAuthError),
         (CHANGE, 403, PartnerAuthError),
         (READ, 404, BadAnswerError),
@@ -60,6 +65,15 @@ TAKE = Intent(partner="trial", endpoint="DELETE /v1/visits/{key}", changes=True,
 )
 def test_each_status_has_its_error(intent: Intent, status: int, error: type[PartnerSyncError]) -> None:
     assert type(error_of_answer(intent, Said(status=status), now=NOW)) is error
+
+
+def test_a_refused_read_is_ours_and_a_refused_visit_the_planners() -> None:
+    owners = []
+    for intent in (READ, CHANGE):
+        error = error_of_answer(intent, Said(status=422), now=NOW)
+        assert error is not None
+        owners.append(entry(error.code).owner)
+    assert owners == ["us", "user"]
 
 
 @pytest.mark.parametrize("status", [404, 410])

@@ -107,6 +107,12 @@ def test_a_name_that_is_no_slug_is_a_problem(tmp_path: Path, name: str) -> None:
     assert "must be a slug" in str(problems_of(tmp_path, text(), name)[0])
 
 
+def test_a_key_that_is_no_more_says_so_once(tmp_path: Path) -> None:
+    (found,) = problems_of(tmp_path, text() + "base_url_from: connection\n")
+    assert "base_url_from: is no key any more" in str(found)
+    assert "connection; leave it out" in str(found)
+
+
 def test_a_slug_does_not_stand_in_the_file(tmp_path: Path) -> None:
     assert "does not stand in the file" in str(problems_of(tmp_path, text() + "slug: other\n")[0])
 

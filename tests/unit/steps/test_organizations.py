@@ -77,6 +77,15 @@ def test_whoever_would_wait_longer_than_the_run_may_is_failed_and_the_others_wai
     assert waiting.organizations == ("b",)
 
 
+def test_who_waits_for_a_moment_that_nobody_can_name_asks_again_shortly():
+    unnamed = errors.LimitReachedError(partner="honoka", retry_at=None)
+    _, failed, waiting = run({"a": unnamed, "b": limit(1)})
+    assert (failed, waiting.organizations) == ({}, ("a", "b"))
+    assert waiting.retry_at < datetime.now(UTC) + timedelta(minutes=2)
+    _, failed, waiting = run({"a": unnamed}, patience=Patience(until_at=datetime.now(UTC)))
+    assert (failed, waiting) == ({"a": "waiting_for_limit"}, None)
+
+
 def test_an_unreachable_partner_is_a_matter_of_the_whole_step_after_the_others_had_their_turn():
     with pytest.raises(errors.PartnerUnavailableError):
         run({"a": AWAY, "b": None})
