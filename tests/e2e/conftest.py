@@ -1,10 +1,12 @@
-"""One live Airflow with two practice partners for the session; the story of the demo has been played on it once."""
+"""One live Airflow with two practice partners for these tests; the story of the demo has been played on it once.
+
+It ends with them: an idle Airflow takes half a core from whatever is tested next.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,18 +55,9 @@ def control_of(partner: PracticePartner) -> ControlClient:
     return ControlClient(partner.url, token)
 
 
-def sync_only_by_hand(file: Path) -> None:
-    """A quarter hour's sync in between would replace the staged rows that the tests count."""
-    text = file.read_text(encoding="utf-8")
-    by_hand = text.replace('  schedule: "*/15 * * * *"\n', "")
-    assert by_hand != text
-    file.write_text(by_hand, encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live() -> Iterator[Live]:
     with temporary_installation() as installation:
-        sync_only_by_hand(installation.partners / "honoka.yaml")
         partners = {profile: control_of(partner) for profile, partner in prepare(installation).items()}
         for partner in partners.values():
             # Enough to cross pages and shares, and every kind of dirt; the demo itself has more.
@@ -73,7 +66,7 @@ def live() -> Iterator[Live]:
             yield Live(installation, api, partners, tell(installation, api))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world() -> Iterator[World]:
     """A live Airflow of its own with two organizations to push for; what people do to pushes is tried on it."""
     from e2e.weeks_world import weeks_world

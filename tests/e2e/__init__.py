@@ -1,0 +1,1 @@
+"""Tests on a live Airflow, which is there for this package only."""
