@@ -34,7 +34,10 @@ class Came:
 @dataclass
 class Reply:
     """One answer. ``body`` is sent as JSON unless it is bytes; ``cut`` announces more bytes than it sends; ``drop``
-    ends the connection without an answer; ``wait_seconds`` before it; ``trickle_seconds`` before each of its bytes."""
+    ends the connection without an answer; ``wait_seconds`` before it; ``trickle_seconds`` before each of its bytes.
+
+    ``raw``: these bytes in place of status, header fields and body, after which the connection ends.
+    """
 
     status: int = 200
     body: Any = b""
@@ -43,6 +46,7 @@ class Reply:
     drop: bool = False
     wait_seconds: float = 0.0
     trickle_seconds: float = 0.0
+    raw: bytes | None = None
 
 
 Answering = Callable[[Came], Reply]
@@ -97,6 +101,10 @@ def _write(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
     if reply.drop:
         handler.close_connection = True
         return
+    if reply.raw is not None:
+        handler.close_connection = True
+        _send(handler, reply.raw, trickle_seconds=reply.trickle_seconds)
+        return
     content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
     handler.send_response(reply.status)
     for name, value in reply.headers.items():
@@ -105,19 +113,19 @@ def _write(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         handler.send_header("Content-Length", str(len(content) * 2 if reply.cut else len(content)))
     handler.end_headers()
     if reply.status != 204:
-        # A client whose time ran out is gone by now.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            _send(handler, content, trickle_seconds=reply.trickle_seconds)
+        _send(handler, content, trickle_seconds=reply.trickle_seconds)
     handler.close_connection = handler.close_connection or reply.cut
 
 
 def _send(handler: BaseHTTPRequestHandler, content: bytes, *, trickle_seconds: float) -> None:
-    if not trickle_seconds:
-        handler.wfile.write(content)
-        return
-    for at in range(len(content)):
-        time.sleep(trickle_seconds)
-        handler.wfile.write(content[at : at + 1])
+    # A client whose time ran out is gone by now.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        if not trickle_seconds:
+            handler.wfile.write(content)
+            return
+        for at in range(len(content)):
+            time.sleep(trickle_seconds)
+            handler.wfile.write(content[at : at + 1])
 
 
 class OpenGate:

@@ -162,13 +162,12 @@ def limits_of(partner: Partner) -> Limits:
         jitter_seconds=partner.jitter_seconds,
         grant_ttl_seconds=partner.grant_ttl_seconds,
         circuit=_circuit_of(partner),
-        call_seconds=partner.timeouts.connect_seconds + partner.timeouts.read_seconds + _LEASE_MARGIN_SECONDS,
+        call_seconds=partner.timeouts.call_seconds + _LEASE_MARGIN_SECONDS,
     )
 
 
 def _circuit_of(partner: Partner) -> CircuitRule:
-    times = partner.timeouts
-    longest_call_seconds = partner.grant_ttl_seconds + times.connect_seconds + times.read_seconds
+    longest_call_seconds = partner.grant_ttl_seconds + partner.timeouts.call_seconds
     return CircuitRule(**partner.circuit.model_dump(), probe_seconds=longest_call_seconds)
 
 

@@ -135,6 +135,7 @@ UNUSABLE = {
     "cut": Reply(200, {"data": {"key": "v1"}}, cut=True),
     "dropped": Reply(drop=True),
     "trickling": Reply(200, b'{"data": {"key": "v1"}}', trickle_seconds=0.2),
+    "trickling_head": Reply(raw=b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 100, trickle_seconds=0.05),
     "another_charset": Reply(200, '{"data": {"key": "山"}}'.encode("cp932")),
     "nested": Reply(200, b"[" * 50_000),
     "not_a_number": Reply(200, b'{"data": {"key": NaN}}'),
@@ -146,7 +147,7 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize("name", quick(UNUSABLE, but=["html", "cut", "bomb"]))
+@pytest.mark.parametrize("name", quick(UNUSABLE, but=["html", "cut", "bomb", "trickling_head"]))
 def test_an_unusable_answer_to_a_visit_that_was_taken_is_looked_up_and_nothing_is_there_twice(
     database: Database, server: ScriptedServer, partner: ScriptedPartner, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -1,8 +1,7 @@
-"""The body of an answer, bounded in bytes and in time: also when it trickles in, and when it is small only packed."""
+"""The body of an answer, bounded in bytes, also when it is small only packed; in time the deadline of the call does."""
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Iterator
 
@@ -15,27 +14,18 @@ _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _PIECE_BYTES = 1024 * 1024
 
 
-def bounded_body(response: httpx.Response, *, most: int, read_seconds: float) -> bytes | None:
+def bounded_body(response: httpx.Response, *, most: int) -> bytes | None:
     """The body, or None when it has more than ``most`` bytes, packed or unpacked.
 
-    Raises ReadTimeout when it takes longer than ``read_seconds``, RemoteProtocolError when it is cut off, and
-    DecodingError when it cannot be unpacked.
+    Raises RemoteProtocolError when it is cut off, and DecodingError when it cannot be unpacked.
     """
     pieces, size = [], 0
-    for piece in _unpacked(response, _in_time(response, read_seconds)):
+    for piece in _unpacked(response, response.iter_raw()):
         size += len(piece)
         if size > most:
             return None
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _in_time(response: httpx.Response, read_seconds: float) -> Iterator[bytes]:
-    until = time.monotonic() + read_seconds
-    for chunk in response.iter_raw():
-        if time.monotonic() > until:
-            raise httpx.ReadTimeout("the answer takes too long")
-        yield chunk
 
 
 def _unpacked(response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -95,6 +95,7 @@ class PartnerClient:
             headers={**_HEADERS, **_sign_in(partner, access)},
             connect_seconds=partner.timeouts.connect_seconds,
             read_seconds=partner.timeouts.read_seconds,
+            call_seconds=partner.timeouts.call_seconds,
             tls=_tls(),
         )
 
@@ -175,7 +176,7 @@ class PartnerClient:
                 self._policies[key] = replace(quota, name=key, remaining=None, reset_at=None)
 
     def _success(self, intent: Intent, response: httpx.Response) -> tuple[Answer, Said]:
-        body = bounded_body(response, most=MAX_ANSWER_BYTES, read_seconds=self.partner.timeouts.read_seconds)
+        body = bounded_body(response, most=MAX_ANSWER_BYTES)
         problem = f"it is larger than {MAX_ANSWER_BYTES} bytes" if body is None else None
         following = None
         try:
@@ -188,7 +189,7 @@ class PartnerClient:
     def _refusal(self, response: httpx.Response) -> bytes | None:
         """The body of a refusal; None when it cannot be read: its status says enough."""
         try:
-            return bounded_body(response, most=_MAX_REFUSAL_BYTES, read_seconds=self.partner.timeouts.read_seconds)
+            return bounded_body(response, most=_MAX_REFUSAL_BYTES)
         except httpx.HTTPError:
             return None
 

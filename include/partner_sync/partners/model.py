@@ -55,15 +55,23 @@ Auth = Annotated[BearerAuth | BasicAuth | ApiKeyAuth, Field(discriminator="style
 
 
 class Timeouts(Part):
-    """``settle_after_seconds``: how long after a lost answer the partner may still be working on the call."""
+    """``connect_seconds`` bounds connecting, ``read_seconds`` each silence, both together the whole call.
+
+    ``settle_after_seconds``: how long after a lost answer the partner may still be working on the call.
+    """
 
     connect_seconds: float = Field(default=5.0, gt=0, le=60)
     read_seconds: float = Field(default=30.0, gt=0, le=600)
     settle_after_seconds: float = Field(default=90.0, gt=0, le=3600)
 
+    @property
+    def call_seconds(self) -> float:
+        """The longest that a call can take, from its departure until its answer is read."""
+        return self.connect_seconds + self.read_seconds
+
     @model_validator(mode="after")
     def _settles_after_the_timeout(self) -> Timeouts:
-        if self.settle_after_seconds < self.connect_seconds + self.read_seconds:
+        if self.settle_after_seconds < self.call_seconds:
             raise ValueError("`settle_after_seconds` must be at least `connect_seconds` and `read_seconds` together")
         return self
 

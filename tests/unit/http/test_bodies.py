@@ -1,9 +1,8 @@
-"""Bodies from a real server: packed, slow, cut off and far too large; and JSON that is none."""
+"""Bodies from a real server: packed, cut off and far too large; and JSON that is none."""
 
 from __future__ import annotations
 
 import gzip
-import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -29,10 +28,10 @@ def server() -> Iterator[ScriptedServer]:
         yield running
 
 
-def read(server: ScriptedServer, reply: Reply, *, most: int = BOUND, read_seconds: float = 5) -> bytes | None:
+def read(server: ScriptedServer, reply: Reply, *, most: int = BOUND) -> bytes | None:
     server.answer = reply
     with httpx.stream("GET", server.base_url, trust_env=False) as response:
-        return bounded_body(response, most=most, read_seconds=read_seconds)
+        return bounded_body(response, most=most)
 
 
 def packed(body: bytes, how: str = "gzip") -> Reply:
@@ -69,13 +68,6 @@ def test_a_packed_body_that_is_cut_off_is_no_whole_body(server: ScriptedServer) 
     whole = gzip.compress(b'{"data": [1, 2, 3]}' * 1000)
     with pytest.raises(httpx.RemoteProtocolError):
         read(server, Reply(200, whole[:-9], {"Content-Encoding": "gzip"}))
-
-
-def test_a_body_that_trickles_in_ends_with_the_time_for_reading(server: ScriptedServer) -> None:
-    began = time.monotonic()
-    with pytest.raises(httpx.ReadTimeout):
-        read(server, Reply(200, b"x" * 100, trickle_seconds=0.05), read_seconds=0.3)
-    assert time.monotonic() - began < 2
 
 
 def test_the_partner_is_asked_for_nothing_that_is_not_read(server: ScriptedServer) -> None:
