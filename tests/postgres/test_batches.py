@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from postgres.keeping_partner import BY_KEY, DROP_AFTER, DROP_BEFORE, GRANTED, Fault, KeepingPartner, Pushes
+from postgres.keeping_partner import (
+    BY_KEY,
+    BY_NAME,
+    DROP_AFTER,
+    DROP_BEFORE,
+    GRANTED,
+    Fault,
+    KeepingPartner,
+    Pushes,
+)
+from postgres.product import Product
 from scripted_server import Reply
 
 BATCH = {
@@ -54,3 +64,23 @@ def test_of_a_batch_that_is_refused_as_a_whole_each_visit_goes_by_itself(
     assert outcomes == {"retry": 3, "rejected": 1, "accepted": 2}
     assert len(keeping.calls("POST")) == 4
     assert len(keeping.held) == 2
+
+
+GONE = {"ref_in": "no", "gone_when": {"from": "code", "equals": ["not_found"]}}
+
+
+def test_a_visit_of_a_batch_that_is_gone_at_the_partner_is_created_anew(
+    pushes: Callable[..., Pushes], keeping: KeepingPartner, product: Product
+) -> None:
+    world = pushes(3, {**BY_NAME, "batch": {"put": {**BATCH["put"], **GONE}}})
+    world.push()
+    keeping.forget("v1")
+    for number in range(3):
+        product.visit(f"v{number}", revision=2, note="changed")
+    results = [{"id": each, "status": "ok"} for each in ("v0", "v2")]
+    gone = {"id": "v1", "status": "ng", "code": "not_found"}
+    keeping.faults.append(Fault(Reply(200, {"results": [*results, gone]})))
+    assert world.push().outcomes == {"retry": 1, "accepted": 3}
+    assert ("v1", "O-1", "1", "changed") in keeping.held
+    assert len(keeping.calls("POST")) == 3 + 1 + 1
+    assert world.rows("select outcome from sync.push_result where code = 'visit_gone_at_partner'") == [("retry",)]

@@ -13,6 +13,7 @@ from partner_sync.errors import (
     PartnerSyncError,
     RejectedRequestError,
     UnmappableVisitError,
+    VisitGoneError,
 )
 from partner_sync.http.client import PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
@@ -41,6 +42,7 @@ class BatchSender:
             keyed=section.idempotency_header is not None,
         )
         self._accepted = holds(section.ok_when)
+        self._gone = holds(section.gone_when) if section.gone_when else None
 
     def send(self, calls: Sequence[VisitCall]) -> list[_Came]:
         """What came of each call, in their order; one that cannot be written is left out of the batch."""
@@ -72,7 +74,7 @@ class BatchSender:
         for each in listed:
             if isinstance(each, dict) and (key := name_or_none(value_at(each, self._section.key_at))):
                 by_visit.setdefault(key, []).append(each)
-        return {call.visit_id: self._judged(by_visit.get(call.visit_id, []), answer.status) for call in calls}
+        return {call.visit_id: self._judged(call, by_visit.get(call.visit_id, []), answer.status) for call in calls}
 
     def _called(self, calls: Sequence[VisitCall], items: list[dict[str, object]]) -> Any:
         section = self._section
@@ -95,7 +97,7 @@ class BatchSender:
             return BadAnswerError(**facts, status=status, problem="the address of the batch is not known there")
         return error if items == 1 else BatchRefusedError(**facts, status=status)
 
-    def _judged(self, results: list[dict[str, Any]], status: int) -> _Came:
+    def _judged(self, call: VisitCall, results: list[dict[str, Any]], status: int) -> _Came:
         """Only one clear result is one: none, or several, leave it open what was done."""
         facts: dict[str, object] = {"partner": self._intent.partner, "endpoint": self._intent.endpoint}
         if len(results) != 1:
@@ -107,6 +109,10 @@ class BatchSender:
             if ref is None and self._push.batch and section is self._push.batch.post:
                 return OutcomeUnknownError(**facts, problem="its result does not name the visit")
             return Accepted(status=status, partner_ref=ref)
+        if self._gone and self._gone(result):
+            if call.action == "withdraw":
+                return Accepted(status=status, partner_ref=call.partner_ref)
+            return VisitGoneError(**facts, status=status)
         code = value_at(result, refusal.code) if refusal else None
         if refusal is None or code is None:
             return OutcomeUnknownError(**facts, problem="its result says neither yes nor no")

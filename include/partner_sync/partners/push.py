@@ -108,7 +108,8 @@ class BatchCall(Part):
     An item is the visit as ``map`` writes it, with our visit id at ``key_in`` and the partner's name for it at
     ``ref_in`` when given; to take visits away it is these alone. The list of items goes to ``items_at`` (by itself
     without one), that of results comes at ``results_at``; ours is the one result with our visit id at ``key_at``. It is
-    a success when ``ok_when`` holds, a refusal when there is a code at ``error_at``, and else unknown.
+    a success when ``ok_when`` holds, a refusal when there is a code at ``error_at``, and else unknown. ``gone_when``:
+    the partner no longer has the visit that it had named.
     """
 
     method: Literal["PUT", "POST", "PATCH", "DELETE"]
@@ -121,6 +122,7 @@ class BatchCall(Part):
     key_at: DottedPath
     ref_at: DottedPath | None = None
     ok_when: Condition
+    gone_when: Condition | None = None
     error_at: ItemRefusal | None = None
     idempotency_header: HeaderName | None = None
 
@@ -215,6 +217,10 @@ class Push(Part):
             if batched and name != "withdraw" and not (batched.key_in or ours):
                 msg = f"`{name}` in batches needs `key_in`, or `visit_id` in `map`: an item has to name its visit"
                 raise ValueError(msg)
+        if self.batch.post and self.batch.post.gone_when:
+            raise ValueError("`gone_when` cannot be said of a `post`: the visit was not there yet")
+        if self.batch.put and self.batch.put.gone_when and self.post is None:
+            raise ValueError("`gone_when` of a `put` in batches needs `post`, which creates the visit anew")
         return self
 
     def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -173,6 +174,28 @@ def test_a_partner_that_names_visits_has_to_name_each_in_its_result(server: Scri
     assert kind.endpoint_of("put", named=True) == "PUT /v1/visits/{ref}"
 
 
+GONE = {"gone_when": {"from": "error.code", "equals": ["not_found"]}}
+BY_REF: dict[str, Any] = {
+    "post": {"method": "POST", "path": "/v1/visits"},
+    "put": {"method": "PUT", "path": "/v1/visits/{ref}"},
+    "withdraw": {"method": "DELETE", "path": "/v1/visits/{ref}"},
+    "partner_ref": "no",
+    "batch": {name: {**section, **GONE, "ref_in": "no"} for name, section in BATCH.items()},
+}
+
+
+@pytest.mark.parametrize(("action", "came"), [("put", "VisitGoneError"), ("withdraw", "Accepted")])
+def test_a_visit_that_is_gone_at_the_partner_is_no_refusal(server: ScriptedServer, action: str, came: str) -> None:
+    kind = RestJsonKind(made(push=BY_REF), Access(base_url=server.base_url, secret="k"), OpenGate())
+    results = [{"id": "a", "error": {"code": "not_found"}}, {"id": "b", "error": {"code": "locked"}}]
+    server.answer = Reply(200, {"results": [*results, *ok("c")]})
+    named = [replace(call, partner_ref=f"V-{call.visit_id}") for call in visits("a", "b", "c", action=action)]
+    found = kind.send_batch(named)
+    kind.close()
+    assert came_to(found) == [came, "RejectedRequestError", "Accepted"]
+    assert [item["no"] for item in server.came[0].json["visits"]] == ["V-a", "V-b", "V-c"]
+
+
 @pytest.mark.parametrize(
     "push",
     [
@@ -183,8 +206,20 @@ def test_a_partner_that_names_visits_has_to_name_each_in_its_result(server: Scri
         {"batch": {"put": {key: value for key, value in BATCH["put"].items() if key != "key_in"}}},
         {"batch": {"withdraw": {key: value for key, value in BATCH["withdraw"].items() if key != "key_in"}}},
         {"batch": {"post": BATCH["put"]}},
+        {"batch": {"put": {**BATCH["put"], **GONE}}},
+        {**BY_REF, "batch": {"post": {**BATCH["put"], **GONE, "ref_at": "no"}}},
     ],
-    ids=["no read-back", "nothing", "of one", "of one visit", "nameless", "nothing to name it", "no post"],
+    ids=[
+        "no read-back",
+        "nothing",
+        "of one",
+        "of one visit",
+        "nameless",
+        "nothing to name it",
+        "no post",
+        "gone and no post",
+        "gone before it was there",
+    ],
 )
 def test_a_batch_that_could_not_be_settled_is_refused_in_the_file(push: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
