@@ -139,10 +139,12 @@ where partner = %(partner)s and organization = %(organization)s and blocked_at_c
   and (%(week)s::date is null or week = %(week)s);
 
 -- name: blocked_by_reason
--- The blocked visits of a week counted by reason; one that has several counts once.
+-- The visits of a week that cannot leave, counted by reason; one that has several counts once, by its own before what
+-- stops all of them.
 select b.reason, count(*)::integer as count
 from (
     select distinct on (r.visit_id) r.visit_id, r.reason
-    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s) r order by r.visit_id, r.reason
+    from sync.blocked_reasons(%(partner)s, %(organization)s, %(needs)s, %(week)s) r
+    order by r.visit_id, r.entity in ('organization', 'partner'), r.reason
 ) b
 group by b.reason order by b.reason;

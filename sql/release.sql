@@ -21,6 +21,11 @@ on conflict (partner, organization, week, run_key) do nothing;
 select visit_id, office_id, action, named, reason
 from sync.planned_calls(%(partner)s, %(organization)s, %(week)s, %(needs)s, %(resend)s, %(only)s::text[]);
 
+-- name: seconds_until_gone
+-- Seconds until the last of so many calls may leave, by what the ledger has granted and what the partner has said; null
+-- while a person holds them.
+select sync.seconds_until_gone(%(partner)s, %(organization)s, %(limits)s, %(jitter_seconds)s, %(calls)s) as seconds;
+
 -- name: asked_by_run
 -- Whether a run has asked for a week of all these organizations already: run again it starts no new generation.
 select count(*) = cardinality(%(organizations)s::text[]) as asked

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 
+from partner_sync.catalogue import sentence
+from partner_sync.circuit import Calls, CircuitRule, report_calls
 from partner_sync.database import Connection
 from partner_sync.delivery.claims import Claims, Scope
 from partner_sync.statements import statement
+from partner_sync.words import reason_name
+from postgres.circuits import hold
 from postgres.hand_pusher import HandPusher, release
 from postgres.product import PARTNER, WEEK, Product, make_product
 from postgres_server import Database
@@ -159,3 +164,52 @@ def test_a_visit_with_two_reasons_names_both(product: Product) -> None:
     product.database.admin().execute("delete from canonical.crosswalk where entity = 'practitioner'")
     product.visit("v2", revision=2, patient_id=12, note="edited")
     assert [row[3] for row in reasons(product)] == ["no_key_patient", "no_key_practitioner"]
+
+
+def open_circuit(product: Product) -> None:
+    conn = product.database.connect("push")
+    report_calls(conn, Calls(failed=10), partner=PARTNER, organization="sakura", rule=CircuitRule())
+
+
+def hold_organization(product: Product) -> None:
+    hold(product.database, "sakura")
+
+
+def hold_partner(product: Product) -> None:
+    hold(product.database)
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [(open_circuit, "circuit_open"), (hold_organization, "organization_held"), (hold_partner, "partner_held")],
+)
+def test_what_stops_an_organization_is_a_reason_of_each_of_its_visits_until_it_is_gone(
+    product: Product, stop: Callable[[Product], None], reason: str
+) -> None:
+    stop(product)
+    found = {(row[0], row[3]) for row in reasons(product)}
+    assert found == {("v1", reason), ("v2", reason), ("v2", "no_key_patient")}
+    for language in ("ja", "en"):
+        assert reason_name(reason, language) != reason.replace("_", " ")  # type: ignore[arg-type]  # a language
+        assert sentence(reason, language, partner="honoka", organization="sakura")  # type: ignore[arg-type]
+    admin = product.database.admin()
+    admin.execute("delete from sync.circuit")
+    for held in ("", "sakura"):
+        hold(product.database, held, held=False)
+    assert [(row[0], row[3]) for row in reasons(product)] == [("v2", "no_key_patient")]
+
+
+def test_a_visit_that_lacks_a_key_as_well_is_counted_by_that(product: Product) -> None:
+    hold(product.database)
+    work = {"partner": PARTNER, "organization": "sakura", "needs": list(NEEDS), "week": WEEK.monday}
+    rows = product.database.connect("run").execute(statement("delivery.blocked_by_reason"), work).fetchall()
+    assert {row["reason"]: row["count"] for row in rows} == {"no_key_patient": 1, "partner_held": 1}
+
+
+def test_a_stop_of_another_organization_is_no_reason(product: Product) -> None:
+    hold(product.database, "ume")
+    assert [row[0] for row in reasons(product)] == ["v2"]
+    blocked = product.database.connect("run").execute(
+        "select visit_id, missing from sync.blocked('honoka', 'sakura', %s)", (list(NEEDS),)
+    )
+    assert [tuple(row.values()) for row in blocked] == [("v2", ["patient"])]

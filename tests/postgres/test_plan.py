@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partner_sync.delivery.plan import OrganizationPlan, plan_push
+from partner_sync.circuit import Calls, CircuitRule, report_calls
+from partner_sync.delivery.plan import OrganizationPlan, Plan, clock_time, plan_push
+from partner_sync.limiter import acquire, finish_grant, pause
+from partner_sync.limits import limits_of
 from partner_sync.partners.loader import load_partners
-from partner_sync.partners.model import Partner
+from partner_sync.partners.model import Limit, Partner
 from partner_sync.partners.push import Batch, BatchCall
+from postgres.circuits import hold
 from postgres.hand_pusher import HandPusher, release
 from postgres.product import PARTNER, WEEK, Product, make_product
 from postgres.test_requeue import requeue
@@ -20,6 +24,7 @@ from postgres.test_todo_property import STEPS, Step, World, played
 from postgres_server import Database
 
 NEXT = WEEK.next()
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 FILES = Path(__file__).resolve().parents[2] / "include" / "partners"
 
 
@@ -110,6 +115,89 @@ def test_a_batch_is_one_call(product: Product, partner: Partner) -> None:
     )
     batched = partner.model_copy(update={"push": partner.push.model_copy(update={"batch": batch})})
     assert (plan(product, batched).visits, plan(product, batched).calls) == (3, 2)
+
+
+# --- when it can be done, and what stops it
+
+JAMMED = Limit(scope="organization", requests=10, per_seconds=600)
+LAST = Limit(scope="vendor", requests=10, per_seconds=900)
+
+
+def timed(product: Product, partner: Partner, *limits: Limit) -> Plan:
+    limited = partner.model_copy(update={"limits": limits or (JAMMED,)})
+    return plan_push(product.database.connect("release"), partner=limited, organizations=["sakura"], week=WEEK)
+
+
+def use(product: Product, partner: Partner, count: int, *limits: Limit, organization: str = "sakura") -> None:
+    """Calls that leave at this moment."""
+    conn = product.database.connect("push")
+    limited = limits_of(partner.model_copy(update={"limits": limits or (JAMMED,)}))
+    grant = acquire(conn, partner=PARTNER, organization=organization, limits=limited, count=count, call_class="request")
+    assert grant.count == count
+    finish_grant(conn, grant)
+
+
+def test_calls_that_were_granted_a_moment_ago_count_in_the_finishing_time(product: Product, partner: Partner) -> None:
+    assert timed(product, partner).seconds == 0
+    use(product, partner, 7)
+    assert timed(product, partner).seconds == 0, "three calls still fit"
+    use(product, partner, 1)
+    assert timed(product, partner).seconds == pytest.approx(600, abs=20)
+
+
+def test_what_another_organization_has_used_up_of_a_limit_of_all_counts_as_well(
+    product: Product, partner: Partner
+) -> None:
+    use(product, partner, 10, JAMMED, LAST, organization="ume")
+    assert timed(product, partner, JAMMED).seconds == 0
+    assert timed(product, partner, JAMMED, LAST).seconds == pytest.approx(900, abs=20)
+
+
+def test_a_pause_that_the_partner_asked_for_counts_in_the_finishing_time(product: Product, partner: Partner) -> None:
+    until_at = datetime.now(UTC) + timedelta(minutes=10)
+    pause(product.database.connect("push"), partner=PARTNER, organization="sakura", until_at=until_at)
+    assert timed(product, partner).seconds == pytest.approx(600, abs=20)
+
+
+def test_a_plan_writes_nothing_into_the_ledger(product: Product, partner: Partner) -> None:
+    use(product, partner, 7)
+    query = "select b::text from sync.rate_bucket b union all select l::text from sync.rate_limit l order by 1"
+    before = product.database.admin().execute(query).fetchall()
+    timed(product, partner, JAMMED, LAST)
+    assert product.database.admin().execute(query).fetchall() == before
+
+
+def test_an_open_circuit_is_named_with_its_time_and_its_visits_are_still_planned(
+    product: Product, partner: Partner
+) -> None:
+    conn = product.database.connect("push")
+    report_calls(conn, Calls(failed=10), partner=PARTNER, organization="sakura", rule=CircuitRule(open_seconds=300))
+    found = timed(product, partner)
+    assert (found.calls, found.seconds) == (3, pytest.approx(300, abs=20))
+    again_at = clock_time(found.stopped["sakura"].until_at, now=NOW)
+    assert f"停止中: 連携先の障害のため呼び出しを停止中、{again_at}以降に再試行 (sakura): 予定 3件" in found.lines(
+        "ja", now=NOW
+    )
+    told = f"stopped now: calls stopped after repeated failures, tried again from {again_at} on (sakura): 3 visits"
+    assert told in found.lines("en", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("organization", "en", "ja"),
+    [
+        ("", "the partner is held by a person", "連携先との連携を担当者が停止中"),
+        ("sakura", "the organization is held by a person", "法人の連携を担当者が停止中"),
+    ],
+)
+def test_what_a_person_holds_is_named_and_has_no_finishing_time(
+    product: Product, partner: Partner, organization: str, en: str, ja: str
+) -> None:
+    use(product, partner, 10)
+    hold(product.database, organization)
+    found = timed(product, partner)
+    assert (found.calls, found.seconds) == (3, 0)
+    assert f"stopped now: {en}, until it is resumed (sakura): 3 visits" in found.lines("en", now=NOW)
+    assert f"停止中: {ja}、再開されるまで (sakura): 予定 3件" in found.lines("ja", now=NOW)
 
 
 def planned(world: World, *, anew: bool = False) -> set[tuple[str, date, str]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from partner_sync.catalogue import Language
+from partner_sync.circuit import Stop
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.claims import visit_call
+from partner_sync.delivery.forecast import forecast
 from partner_sync.delivery.push import needed_keys
 from partner_sync.kinds.interface import PartnerKind, VisitCall
-from partner_sync.limits import limits_of, seconds_under
 from partner_sync.masking import masked
 from partner_sync.partners.model import Partner
 from partner_sync.statements import statement
@@ -41,11 +42,15 @@ class OrganizationPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a push of a week comes to. ``seconds`` is the least time that the limits allow for its calls."""
+    """What a push of a week comes to. ``seconds`` is the least time that the limits, and what was granted and said
+    before, allow for its calls, without those of organizations that a person holds. ``stopped``: what stops
+    organizations now.
+    """
 
     week: Week
     organizations: tuple[OrganizationPlan, ...]
     seconds: float
+    stopped: Mapping[str, Stop] = field(default_factory=dict)
 
     @property
     def visits(self) -> int:
@@ -65,9 +70,26 @@ class Plan:
         done_by, minutes = clock_time(now + timedelta(seconds=self.seconds), now=now), -(-self.seconds // 60)
         if language == "ja":
             told = f"計画: 予定 {self.visits:,}件、呼び出し {self.calls:,}回、上限内で約{minutes:,.0f}分、"
-            return [f"{told}{done_by}ごろ完了見込み", *self._blocked_lines(language)]
-        told = f"plan: {self.visits:,} visits, {self.calls:,} calls, about {minutes:,.0f} minutes under the limits"
-        return [f"{told}, done by {done_by} (Asia/Tokyo)", *self._blocked_lines(language)]
+            told += f"{done_by}ごろ完了見込み"
+        else:
+            told = f"plan: {self.visits:,} visits, {self.calls:,} calls, about {minutes:,.0f} minutes under the limits"
+            told += f", done by {done_by} (Asia/Tokyo)"
+        return [told, *self._stopped_lines(language, now=now), *self._blocked_lines(language)]
+
+    def _stopped_lines(self, language: Language, *, now: datetime) -> Iterator[str]:
+        """'stopped now: calls stopped after repeated failures, not before 18:21 (sakura): 1,240 visits'."""
+        visits = {one.organization: one.visits for one in self.organizations}
+        codes: dict[str, list[str]] = {}
+        for code, stop in self.stopped.items():
+            codes.setdefault(_stop_words(stop, language, now=now), []).append(code)
+        for words, stopped in codes.items():
+            some = ", ".join(stopped[:SAMPLES]) + (", ..." if len(stopped) > SAMPLES else "")
+            count = sum(visits.get(code, 0) for code in stopped)
+            yield (
+                f"停止中: {words} ({some}): 予定 {count:,}件"
+                if language == "ja"
+                else (f"stopped now: {words} ({some}): {count:,} visits")
+            )
 
     def _blocked_lines(self, language: Language) -> list[str]:
         if not self.blocked:
@@ -81,6 +103,14 @@ class Plan:
         return sum(self.blocked.values()) > len(shown)
 
 
+def _stop_words(stop: Stop, language: Language, *, now: datetime) -> str:
+    words = reason_name(stop.refusal().code, language)
+    if stop.until_at is None:
+        return f"{words}、再開されるまで" if language == "ja" else f"{words}, until it is resumed"
+    again_at = clock_time(stop.until_at, now=now)
+    return f"{words}、{again_at}以降に再試行" if language == "ja" else f"{words}, tried again from {again_at} on"
+
+
 def clock_time(moment: datetime, *, now: datetime) -> str:
     """'18:21' in Asia/Tokyo, with its day when that is not today."""
     at, today = moment.astimezone(TOKYO), now.astimezone(TOKYO).date()
@@ -92,14 +122,13 @@ def plan_push(
 ) -> Plan:
     """The plan for the finalized offices of these organizations, as login sync_release; writes nothing."""
     plans = [plan_organization(conn, partner, code, week=week, resend=resend) for code in organizations]
-    return plan_of(partner, week, plans)
+    return plan_of(conn, partner, week=week, plans=plans)
 
 
-def plan_of(partner: Partner, week: Week, plans: Sequence[OrganizationPlan]) -> Plan:
-    """The plan of several organizations side by side, with the seconds that their calls take under the limits."""
-    calls = {plan.organization: plan.calls for plan in plans}
-    seconds = seconds_under(limits_of(partner), calls, start_at=datetime.now(UTC))
-    return Plan(week=week, organizations=tuple(plans), seconds=seconds)
+def plan_of(conn: Connection, partner: Partner, *, week: Week, plans: Sequence[OrganizationPlan]) -> Plan:
+    """The plan of several organizations side by side, with what stops them and the seconds that their calls take."""
+    told = forecast(conn, partner, {plan.organization: plan.calls for plan in plans})
+    return Plan(week=week, organizations=tuple(plans), seconds=told.seconds, stopped=told.stopped)
 
 
 def plan_organization(

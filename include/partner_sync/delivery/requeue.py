@@ -28,7 +28,7 @@ def plan_failed(conn: Connection, failed: FailedWeek, *, partner: Partner, organ
     """What a push of the failed visits would come to, as login sync_release; writes nothing."""
     visits = {code: failed_visits(conn, failed, organization=code) for code in organizations}
     plans = [plan_organization(conn, partner, code, week=failed.week, only=visits[code]) for code in organizations]
-    return plan_of(partner, failed.week, plans)
+    return plan_of(conn, partner, week=failed.week, plans=plans)
 
 
 def failed_visits(conn: Connection, failed: FailedWeek, *, organization: str) -> list[str]:
