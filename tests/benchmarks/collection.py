@@ -54,7 +54,7 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """Milliseconds of one thing, over ROUNDS calls."""
+    """Milliseconds of one thing, over some calls."""
 
     name: str
     median: float
@@ -129,6 +129,11 @@ def figures(servers: Servers) -> Iterator[Figure]:
         plan = {"partner": partner, "organizations": ["org-1"], "week": WEEK}
         yield timed("plan of a week of 1,000 visits", lambda: plan_push(release, **plan))
         yield timed("the same as a resend", lambda: plan_push(release, **plan, resend=True))
+    with connect(servers.admin_url) as admin:
+        for organization, what in (("org-1", "1,000 visits"), ("org-2", "100,000 visits")):
+            yield timed(
+                f"to-do against its definition, {what}", lambda code=organization: rebuild(admin, code), rounds=3
+            )
 
 
 def due(conn: Connection, partner: Partner) -> list[dict[str, object]]:
@@ -138,16 +143,21 @@ def due(conn: Connection, partner: Partner) -> list[dict[str, object]]:
     ).fetchall()
 
 
+def rebuild(admin: Connection, organization: str) -> None:
+    """What a comparison begins with; nothing is wrong, so nothing is written."""
+    admin.execute("select sync.rebuild_todo('honoka', %s)", (organization,))
+
+
 def work(partner: Partner, organization: str) -> PushWork:
     """A tick's work for one organization."""
     return PushWork(partner=partner, organization=organization, run_key="bench", call_class="tick")
 
 
-def timed(name: str, call: Callable[[], object]) -> Figure:
+def timed(name: str, call: Callable[[], object], *, rounds: int = ROUNDS) -> Figure:
     """Warm it once, then time it."""
     call()
     taken = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         started = time.perf_counter()
         call()
         taken.append(1000 * (time.perf_counter() - started))

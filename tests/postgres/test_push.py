@@ -336,7 +336,21 @@ def test_an_item_that_needs_a_second_call_gets_a_grant_for_it_or_waits(pusher: P
     assert waiting.value.retry_at > datetime.now(UTC) + timedelta(seconds=30)
     gate.returned(permit)
     gate.finish()
+    gate.end_grants()
     assert pusher.rows("select count(*) from sync.rate_open") == [(0,)]
+
+
+def test_a_grant_that_is_over_ends_in_the_transaction_of_the_next_one(pusher: Pusher) -> None:
+    conn = pusher.product.database.connect("push")
+    gate = Turnstile(conn, pusher.partner, organization=ORGANIZATION, call_class="request")
+    for _ in range(3):
+        (permit,), grant = gate.permits(1, endpoint="GET /v1/visits")
+        assert pusher.rows("select grant_id from sync.rate_open") == [(grant.grant_id,)]
+        gate.returned(permit)
+        gate.finish()
+    gate.end_grants()
+    assert pusher.rows("select count(*) from sync.rate_open") == [(0,)]
+    assert pusher.rows("select sum(calls) from sync.rate_ledger") == [(3,)]
 
 
 def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a_resend(

@@ -144,6 +144,12 @@ UNUSABLE = {
     "bomb": Reply(200, gzip.compress(bytes(30_000_000)), {"Content-Encoding": "gzip"}),
     "no_gzip": Reply(200, b"{}", {"Content-Encoding": "gzip"}),
     "see_other": Reply(303, b"", {"Location": "/v1/visits/v1"}),
+    "no_content": Reply(204),
+    "interim_only": Reply(raw=b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "switching": Reply(raw=b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: visits\r\nConnection: upgrade\r\n\r\n"),
+    "old_http_cut": Reply(raw=b'HTTP/1.0 200 OK\r\n\r\n{"data": {"key": "v'),
+    "no_http": Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "two_lengths": Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}"),
 }
 
 
@@ -159,6 +165,47 @@ def test_an_unusable_answer_to_a_visit_that_was_taken_is_looked_up_and_nothing_i
     assert sorted(key for key, _ in partner.written) == VISITS
     assert ("unknown", "outcome_unknown") in pusher.results()
     told("outcome_unknown")
+
+
+NAMES_ANOTHER = {
+    "another": Reply(200, {"data": {"key": "v9"}}),
+    # Of two values under one name the last counts.
+    "two_names": Reply(200, b'{"data": {"key": "v1", "key": "v9"}}'),
+    "two_visits": Reply(200, b'{"data": {"key": "v1"}, "data": {"key": "v9"}}'),
+}
+
+
+@pytest.mark.parametrize("name", quick(NAMES_ANOTHER, but=["two_names"]))
+def test_an_answer_that_names_another_visit_is_no_acceptance_and_the_visit_is_looked_up(
+    database: Database, server: ScriptedServer, partner: ScriptedPartner, name: str
+) -> None:
+    partner.spoil = first(1, NAMES_ANOTHER[name])
+    pusher = Pusher(database, server)
+    assert pusher.push_until_settled().outcomes["accepted"] == 3
+    assert sorted(key for key, _ in partner.written) == VISITS
+    assert ("unknown", "answer_names_another_visit") in pusher.results()
+    assert len([came for came in server.came if came.method == "GET"]) == 1
+    told("answer_names_another_visit")
+
+
+def in_old_http(came: Came) -> bytes:
+    return b'HTTP/1.0 200 OK\r\n\r\n{"data": {"key": "%s"}}' % came.path.rpartition("/")[2].encode()
+
+
+def after_interim_answers(came: Came) -> bytes:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    return b"HTTP/1.1 100 Continue\r\n\r\n" + 3 * hints + in_old_http(came).replace(b"1.0", b"1.1", 1)
+
+
+@pytest.mark.parametrize("written", [in_old_http, after_interim_answers])
+def test_an_answer_in_an_unusual_form_that_is_whole_is_an_acceptance(
+    database: Database, server: ScriptedServer, partner: ScriptedPartner, written: Callable[[Came], bytes]
+) -> None:
+    """Ended by the end of the connection, or after interim answers."""
+    partner.spoil = lambda came, _good: Reply(raw=written(came))
+    pusher = Pusher(database, server)
+    assert pusher.push().outcomes == {"accepted": 3}
+    assert pusher.results() == [("accepted", "accepted")]
 
 
 @pytest.mark.parametrize("name", quick(["html", "dropped", "another_shape"], but=["another_shape"]))

@@ -84,6 +84,7 @@ class Pipeline:
             threads.shutdown()
             if not away:
                 self._take_in(self._all_that_came())
+                self._turnstile.end_grants()
                 self._claims.settle_each(self._unwritten, max_attempts=self._max_attempts)
 
     @property
@@ -117,6 +118,7 @@ class Pipeline:
             self._out += len(errands)
             for errand in errands:
                 threads.submit(self._run, errand).add_done_callback(self._came.put)
+        self._turnstile.end_grants()
         return self._out > 0 or self._opens_in() is not None
 
     def _run(self, errand: Errand) -> Returned:

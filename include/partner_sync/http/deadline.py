@@ -11,6 +11,7 @@ import math
 import ssl
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import httpcore
 
@@ -61,17 +62,29 @@ class BoundedBackend(httpcore.NetworkBackend):
 
 
 class _BoundedStream(httpcore.NetworkStream):
+    """What is written leaves when an answer is asked for: the header section and the body of a request together."""
+
     def __init__(self, stream: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._unsent: list[bytes] = []
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._unsent:
+            # Who closes before all is sent may have answered why (httpcore, which writes at once, does the same).
+            with suppress(httpcore.WriteError):
+                self._send(timeout)
         return self._stream.read(max_bytes, self._deadline.left(timeout, late=httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for at in range(0, len(buffer), _PIECE_BYTES):
+        if buffer:
+            self._unsent.append(buffer)
+
+    def _send(self, timeout: float | None) -> None:
+        whole, self._unsent = b"".join(self._unsent), []
+        for at in range(0, len(whole), _PIECE_BYTES):
             seconds = self._deadline.left(timeout, late=httpcore.WriteTimeout)
-            self._stream.write(buffer[at : at + _PIECE_BYTES], seconds)
+            self._stream.write(whole[at : at + _PIECE_BYTES], seconds)
 
     def close(self) -> None:
         self._stream.close()

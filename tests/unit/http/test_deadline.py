@@ -13,7 +13,13 @@ import httpcore
 import pytest
 
 from partner_made import made
-from partner_sync.errors import OutcomeUnknownError, PartnerSyncError, PartnerUnavailableError, RateLimitedError
+from partner_sync.errors import (
+    OutcomeUnknownError,
+    PartnerSyncError,
+    PartnerUnavailableError,
+    RateLimitedError,
+    RejectedRequestError,
+)
 from partner_sync.http import wire
 from partner_sync.http.client import PartnerClient, Request
 from partner_sync.http.outcomes import Intent
@@ -28,6 +34,7 @@ PAUSE_SECONDS = 0.05
 #: A call has 0.7 seconds; what comes is enough for twenty.
 LATEST_SECONDS = 5.0
 PUT = Request(path="/v1/visits/v-1", body={"status": "1"})
+LARGE = Request(path="/v1/visits/v-1", body={"note": "x" * 60_000_000})
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 Serving = Callable[[socket.socket], None]
@@ -156,23 +163,53 @@ def test_a_request_that_is_taken_in_slowly_ends_with_the_call(peer: Peer, client
             time.sleep(PAUSE_SECONDS)
 
     peer.serve = sip
-    large = Request(path="/v1/visits/v-1", body={"note": "x" * 60_000_000})
-    assert isinstance(ended(client, CHANGE, large), OutcomeUnknownError)
+    assert isinstance(ended(client, CHANGE, LARGE), OutcomeUnknownError)
 
 
-def test_a_handshake_that_never_comes_was_surely_not_sent(peer: Peer) -> None:
-    peer.serve = say_nothing
+def test_an_answer_that_comes_before_the_whole_request_is_taken_in_counts(peer: Peer, client: PartnerClient) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    peer.serve = refuse
+    assert isinstance(ended(client, CHANGE, LARGE), RejectedRequestError)
+
+
+def test_the_header_section_and_the_body_of_a_request_leave_together(peer: Peer, client: PartnerClient) -> None:
+    came: list[bytes] = []
+
+    def look(connection: socket.socket) -> None:
+        came.append(connection.recv(65_536))
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
+
+    peer.serve = look
+    client.call(CHANGE, PUT)
+    assert came[0].endswith(b'{"status":"1"}')
+
+
+def say_nothing(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def trickle_a_handshake(connection: socket.socket) -> None:
+    connection.recv(4096)
+    # The head of a record of 16,000 bytes, which then come one by one.
+    connection.sendall(b"\x16\x03\x03\x3e\x80")
+    for _ in range(400):
+        time.sleep(PAUSE_SECONDS)
+        connection.sendall(b"x")
+
+
+@pytest.mark.parametrize("serve", [say_nothing, trickle_a_handshake])
+def test_a_handshake_that_does_not_end_was_surely_not_followed_by_a_request(peer: Peer, serve: Serving) -> None:
+    peer.serve = serve
     access = Access(base_url=f"https://127.0.0.1:{peer.port}", secret="k")
     client = PartnerClient(made(timeouts=TIMES), access, OpenGate())
     try:
         assert isinstance(ended(client, CHANGE), PartnerUnavailableError)
     finally:
         client.close()
-
-
-def say_nothing(connection: socket.socket) -> None:
-    while connection.recv(4096):
-        pass
 
 
 def test_each_error_of_httpcore_has_its_own_in_httpx() -> None:
