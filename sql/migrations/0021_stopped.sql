@@ -64,6 +64,9 @@ begin
         l := sync.narrowed(l, held.now_at);
         gone_at := greatest(gone_at, sync.limit_opens_at(l, (held.granted)[array_position(held.ids, l.bucket_id)], p_calls,
             from_at, held.now_at));
+        if l.left_calls < p_calls then
+            gone_at := greatest(gone_at, l.left_until_at);
+        end if;
     end loop;
     return extract(epoch from gone_at - held.now_at);
 end $$;

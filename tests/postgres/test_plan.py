@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from partner_sync.circuit import Calls, CircuitRule, report_calls
 from partner_sync.delivery.plan import OrganizationPlan, Plan, clock_time, plan_push
-from partner_sync.limiter import acquire, finish_grant, pause
+from partner_sync.kinds.interface import Quota
+from partner_sync.limiter import Grant, acquire, apply_told, finish_grant, pause
 from partner_sync.limits import limits_of
 from partner_sync.partners.loader import load_partners
 from partner_sync.partners.model import Limit, Partner
@@ -128,13 +129,14 @@ def timed(product: Product, partner: Partner, *limits: Limit) -> Plan:
     return plan_push(product.database.connect("release"), partner=limited, organizations=["sakura"], week=WEEK)
 
 
-def use(product: Product, partner: Partner, count: int, *limits: Limit, organization: str = "sakura") -> None:
+def use(product: Product, partner: Partner, count: int, *limits: Limit, organization: str = "sakura") -> Grant:
     """Calls that leave at this moment."""
     conn = product.database.connect("push")
     limited = limits_of(partner.model_copy(update={"limits": limits or (JAMMED,)}))
     grant = acquire(conn, partner=PARTNER, organization=organization, limits=limited, count=count, call_class="request")
     assert grant.count == count
     finish_grant(conn, grant)
+    return grant
 
 
 def test_calls_that_were_granted_a_moment_ago_count_in_the_finishing_time(product: Product, partner: Partner) -> None:
@@ -157,6 +159,14 @@ def test_a_pause_that_the_partner_asked_for_counts_in_the_finishing_time(product
     until_at = datetime.now(UTC) + timedelta(minutes=10)
     pause(product.database.connect("push"), partner=PARTNER, organization="sakura", until_at=until_at)
     assert timed(product, partner).seconds == pytest.approx(600, abs=20)
+
+
+def test_what_the_partner_says_is_left_counts_in_the_finishing_time(product: Product, partner: Partner) -> None:
+    grant = use(product, partner, 1)
+    until_at = datetime.now(UTC) + timedelta(minutes=5)
+    left = Quota(requests=10, window_seconds=600, remaining=2, reset_at=until_at)
+    apply_told(product.database.connect("push"), grant, [left])
+    assert timed(product, partner).seconds == pytest.approx(300, abs=20)
 
 
 def test_a_plan_writes_nothing_into_the_ledger(product: Product, partner: Partner) -> None:
