@@ -13,7 +13,8 @@ from partner_sync.words import count_name, reason_name, step_name
 BLOCKED = [
     *(f"no_key_{entity}" for entity in ("office", "patient", "practitioner")),
     *(f"{entity}_in_quarantine" for entity in ("office", "patient", "practitioner")),
-]
+    "circuit_open", "partner_held", "organization_held",
+]  # fmt: skip
 #: Why nothing can be said of a visit in a comparison, as sync.standing says it.
 UNSETTLED = [
     "pending", "in_flight", "unknown", "parked", "blocked", "rejected", "dead", "held_back", "too_new",
