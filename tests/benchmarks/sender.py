@@ -27,7 +27,7 @@ from partner_sync.partners.model import Limit, Partner
 from postgres.product import WEEK, Product, make_product
 from scripted_server import OpenGate
 
-CONCURRENCIES = (4, 16)
+CONCURRENCIES = (1, 4, 16)
 NO_LIMIT = Limit(scope="organization", requests=100_000_000, per_seconds=60)
 
 
