@@ -29,7 +29,7 @@ from partner_sync.partners.model import Partner
 PATIENCE_SECONDS = 2.0
 #: Errands are kept ready for so long ahead, and at most so many.
 _AHEAD_SECONDS = 0.1
-_MOST_AHEAD = 64
+_MOST_AHEAD = 128
 #: Answers are written down together; the first waits no longer than this.
 _LINGER_SECONDS = 0.03
 #: Over so many calls their time is averaged.
