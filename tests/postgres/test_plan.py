@@ -208,6 +208,8 @@ def test_what_a_person_holds_is_named_and_has_no_finishing_time(
     assert (found.calls, found.seconds) == (3, 0)
     assert f"stopped now: {en}, until it is resumed (sakura): 3 visits" in found.lines("en", now=NOW)
     assert f"停止中: {ja}、再開されるまで (sakura): 予定 3件" in found.lines("ja", now=NOW)
+    assert found.lines("en", now=NOW)[0].endswith("(Asia/Tokyo, without what a person holds)")
+    assert found.lines("ja", now=NOW)[0].endswith("(担当者が停止中の分を除く)")
 
 
 def planned(world: World, *, anew: bool = False) -> set[tuple[str, date, str]]:

@@ -68,16 +68,17 @@ class Plan:
     def lines(self, language: Language, *, now: datetime) -> list[str]:
         """'1,240 visits, 620 calls, about 11 minutes under the limits, done by 18:21', and what is blocked, and why."""
         done_by, minutes = clock_time(now + timedelta(seconds=self.seconds), now=now), -(-self.seconds // 60)
+        held = any(stop.state == "held" for stop in self.stopped.values())
         if language == "ja":
             told = f"計画: 予定 {self.visits:,}件、呼び出し {self.calls:,}回、上限内で約{minutes:,.0f}分、"
-            told += f"{done_by}ごろ完了見込み"
+            told += f"{done_by}ごろ完了見込み{'(担当者が停止中の分を除く)' if held else ''}"
         else:
             told = f"plan: {self.visits:,} visits, {self.calls:,} calls, about {minutes:,.0f} minutes under the limits"
-            told += f", done by {done_by} (Asia/Tokyo)"
+            told += f", done by {done_by} (Asia/Tokyo{', without what a person holds' if held else ''})"
         return [told, *self._stopped_lines(language, now=now), *self._blocked_lines(language)]
 
     def _stopped_lines(self, language: Language, *, now: datetime) -> Iterator[str]:
-        """'stopped now: calls stopped after repeated failures, not before 18:21 (sakura): 1,240 visits'."""
+        """'stopped now: calls stopped after repeated failures, tried again from 18:21 on (sakura): 1,240 visits'."""
         visits = {one.organization: one.visits for one in self.organizations}
         codes: dict[str, list[str]] = {}
         for code, stop in self.stopped.items():
@@ -85,11 +86,8 @@ class Plan:
         for words, stopped in codes.items():
             some = ", ".join(stopped[:SAMPLES]) + (", ..." if len(stopped) > SAMPLES else "")
             count = sum(visits.get(code, 0) for code in stopped)
-            yield (
-                f"停止中: {words} ({some}): 予定 {count:,}件"
-                if language == "ja"
-                else (f"stopped now: {words} ({some}): {count:,} visits")
-            )
+            ja, en = f"停止中: {words} ({some}): 予定 {count:,}件", f"stopped now: {words} ({some}): {count:,} visits"
+            yield ja if language == "ja" else en
 
     def _blocked_lines(self, language: Language) -> list[str]:
         if not self.blocked:
