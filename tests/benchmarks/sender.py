@@ -113,7 +113,7 @@ class Writers:
         return connect(self._servers.url(writer))
 
 
-def measure(visits: int, *, rounds: int = 2, latency_ms: float = 0) -> dict[int, tuple[float, float]]:
+def measure(visits: int, *, rounds: int = 6, latency_ms: float = 0) -> dict[int, tuple[float, float]]:
     """Calls a second by concurrency: of the bare loop and of ours, the best of some rounds taken in turn."""
     file = load_partner(PARTNER_FILE)
     if not isinstance(file, Partner):
@@ -135,7 +135,7 @@ def measure(visits: int, *, rounds: int = 2, latency_ms: float = 0) -> dict[int,
     return found
 
 
-def report(visits: int = 4000, *, latency_ms: float = 0) -> str:
+def report(visits: int = 1500, *, latency_ms: float = 0) -> str:
     """A table in Markdown."""
     lines = ["| calls in flight | bare loop, calls/s | push, calls/s | ratio |", "| ---: | ---: | ---: | ---: |"]
     for concurrency, (bare, ours) in measure(visits, latency_ms=latency_ms).items():
