@@ -167,6 +167,17 @@ def test_an_unusable_answer_to_a_visit_that_was_taken_is_looked_up_and_nothing_i
     told("outcome_unknown")
 
 
+@pytest.mark.parametrize("name", quick(["html", "cut", "trickling_head", "no_content", "another_shape"], but=["html"]))
+def test_an_unusable_answer_of_a_partner_that_names_visits_itself_makes_no_second_one(
+    database: Database, server: ScriptedServer, partner: ScriptedPartner, name: str
+) -> None:
+    partner.spoil = first(1, UNUSABLE[name], method="POST")
+    pusher = Pusher(database, server, "tsubaki")
+    assert pusher.push_until_settled().outcomes["accepted"] == 3
+    assert len(partner.written) == len(partner.visits) == 3
+    assert ("unknown", "outcome_unknown") in pusher.results()
+
+
 NAMES_ANOTHER = {
     "another": Reply(200, {"data": {"key": "v9"}}),
     # Of two values under one name the last counts.
