@@ -110,10 +110,10 @@ class Turnstile:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
         with self._connection_lock:
             for each in opened:
-                if each.out <= 0:
-                    self._over.append((each.gate.settle(self._conn), each.gate.left_at))
-                else:
+                if each.out > 0:
                     each.gate.apply(self._conn)
+                elif (grant := each.gate.settle(self._conn)).count:
+                    self._over.append((grant, each.gate.left_at))
         self._report()
         return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
 
