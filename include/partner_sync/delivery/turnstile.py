@@ -13,20 +13,29 @@ from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Quota
-from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire
+from partner_sync.limiter import CallClass, Grant, PrepaidGate, acquire, free_places
 from partner_sync.limits import limits_of
 from partner_sync.partners.model import Partner
 
 
 @dataclass(eq=False)
 class _Open:
-    """A grant of which calls may still leave, or are on their way: ``out`` permits have not come back."""
+    """A grant of which calls may still leave, or are on their way: ``out`` permits have not come back, and ``freed`` of
+    those that have do not count as in flight any more.
+    """
 
     grant: Grant
     gate: PrepaidGate
     endpoint: str
     office: str | None
     out: int
+    freed: int = 0
+
+    def came_back(self) -> int:
+        """How many calls have come back since the last time, where calls in flight are counted."""
+        back = self.grant.count - self.out - self.freed if self.grant.leases else 0
+        self.freed += back
+        return back
 
 
 @dataclass(eq=False)
@@ -109,6 +118,8 @@ class Turnstile:
                     each.gate.finish(self._conn)
                 else:
                     each.gate.apply(self._conn)
+                    if back := each.came_back():
+                        free_places(self._conn, each.grant, back)
         self._report()
         return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
 

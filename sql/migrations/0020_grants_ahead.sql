@@ -1,0 +1,358 @@
+-- Grants ahead: a call over a limit that lets one through at a time is granted a moment before it may leave.
+
+-- The clock as it was read after the locks; now_at is later where somebody has been granted a later moment already.
+alter type sync.held_buckets add attribute clock_at timestamptz;
+
+-- When a grant that nobody has finished moves to the ledger: not before somebody may still say when its calls left.
+alter table sync.rate_open add column closes_at timestamptz not null default 'infinity';
+
+-- Moves grants that nobody will finish any more to the ledger, before anything else is written: it is in the order of time.
+create or replace function sync.close_expired(p_buckets bigint[], now_at timestamptz) returns void
+    language plpgsql volatile as $$
+begin
+    with gone as (
+        delete from sync.rate_open where bucket_id = any (p_buckets) and closes_at <= now_at
+        returning bucket_id, grant_id, calls, leaves_by_at
+    ), moved as (
+        insert into sync.rate_ledger
+        select g.bucket_id, greatest(g.leaves_by_at, b.logged_at),
+            b.logged + sum(g.calls) over (partition by g.bucket_id order by g.leaves_by_at, g.grant_id), g.calls
+        from gone g join sync.rate_bucket b on b.id = g.bucket_id
+        returning bucket_id, calls, left_at
+    )
+    update sync.rate_bucket b
+    set last_at = now_at, logged = logged + (select coalesce(sum(m.calls), 0) from moved m where m.bucket_id = b.id),
+        logged_at = coalesce((select max(m.left_at) from moved m where m.bucket_id = b.id), logged_at),
+        first_expiry_at = coalesce(
+            (select min(o.closes_at) from sync.rate_open o where o.bucket_id = b.id and o.closes_at > now_at), 'infinity')
+    where b.id = any (p_buckets);
+end $$;
+
+drop function sync.write_grant(sync.held_buckets, sync.rate_binding, bigint, bigint, timestamptz, timestamptz);
+
+-- Writes a grant of p_calls (0: none) on its buckets, and what hold_buckets has closed: into the ledger when its calls leave
+-- at once, else among the open ones.
+create function sync.write_grant(held sync.held_buckets, binding sync.rate_binding, p_grant bigint, p_calls bigint,
+    p_expires_at timestamptz, p_closes_at timestamptz, p_lease_until_at timestamptz) returns void
+    language plpgsql volatile as $$
+declare
+    at_once boolean := p_expires_at <= held.now_at;
+begin
+    update sync.rate_bucket b
+    set last_at = held.now_at,
+        granted = granted + case when id = any (binding.buckets) then p_calls else 0 end,
+        logged = logged + case when id = any (held.closed) then held.calls_closed else 0 end
+            + case when at_once and id = any (binding.counted) then p_calls else 0 end,
+        logged_at = case when at_once and p_calls > 0 then held.now_at else greatest(logged_at, held.left_at) end,
+        first_expiry_at = case when at_once then first_expiry_at else least(first_expiry_at, p_closes_at) end
+    where id = any (held.ids);
+    if p_calls = 0 then
+        return;
+    elsif at_once then
+        insert into sync.rate_ledger
+        select b.id, held.now_at, b.logged, p_calls from sync.rate_bucket b where b.id = any (binding.counted);
+    else
+        insert into sync.rate_open select c, p_grant, p_calls, p_expires_at, p_closes_at from unnest(binding.counted) c;
+    end if;
+    if p_lease_until_at is not null then
+        insert into sync.rate_lease
+        select distinct l.bucket_id, p_grant, p_calls, p_lease_until_at from unnest(binding.limits) l where l.counts = 'in_flight';
+    end if;
+end $$;
+
+create or replace function sync.finish_grant(p_grant bigint, p_buckets bigint[], p_left_at timestamptz default null) returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+declare
+    none sync.rate_binding := (null, null, '{}', '{}', '{}');
+begin
+    perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant, p_left_at), none, null, 0, '-infinity', '-infinity', null);
+end $$;
+
+-- Locks buckets, always in the same order, and reads the clock after that. p_finished: a grant that ends here, whose last
+-- call left at p_left_at (null: now); in the ledger not before the last row, which is in the order of time.
+
+create or replace function sync.hold_buckets(p_buckets bigint[], p_finished bigint default null, p_left_at timestamptz default null)
+    returns sync.held_buckets
+    language plpgsql volatile as $$
+declare
+    held sync.held_buckets;
+    first_expiry_at timestamptz;
+    logged_at timestamptz;
+    leased boolean;
+begin
+    select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), bool_or(b.narrowed), sync.limiter_now(),
+        max(b.last_at), min(b.first_expiry_at), max(b.logged_at), bool_or(b.leased)
+    into held.ids, held.granted, held.logged, held.narrowed, held.clock_at, held.now_at, first_expiry_at, logged_at, leased
+    from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
+    held.now_at := greatest(held.now_at, held.clock_at);
+    if first_expiry_at <= held.now_at then
+        perform sync.close_expired(held.ids, held.now_at);
+        select array_agg(b.logged order by b.id), max(b.logged_at) into held.logged, logged_at
+        from sync.rate_bucket b where b.id = any (held.ids);
+    end if;
+    if p_finished is not null then
+        held.left_at := least(held.now_at, greatest(logged_at, coalesce(p_left_at, held.now_at)));
+        with gone as (
+            delete from sync.rate_open where bucket_id = any (held.ids) and grant_id = p_finished returning bucket_id, calls
+        ), moved as (
+            insert into sync.rate_ledger
+            select g.bucket_id, held.left_at, (held.logged)[array_position(held.ids, g.bucket_id)] + g.calls, g.calls from gone g
+            returning bucket_id, calls
+        )
+        select array_agg(bucket_id), max(calls) into held.closed, held.calls_closed from moved;
+    end if;
+    if leased then
+        delete from sync.rate_lease where bucket_id = any (held.ids) and (grant_id = p_finished or expires_at <= held.now_at);
+    end if;
+    return held;
+end $$;
+
+-- Where one call goes at a time (else null): how much later than its moment it may leave. Nobody knows the next moment
+-- for certain before it has left.
+create function sync.slack_of(l sync.limit_spec) returns interval
+    language sql immutable
+    return case when l.tolerance < 2 * l.cost then greatest(interval '50 milliseconds', 0.1 * l.cost) end;
+
+-- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
+-- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
+-- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
+-- p_soon: open ones leave now, which they nearly always do, or have left at their moment: for a time to ask again, never
+-- for a grant.
+create or replace function sync.level_full_at(l sync.limit_spec, now_at timestamptz, p_soon boolean default false) returns timestamptz
+    language plpgsql volatile as $$
+declare
+    level record;
+    sum_now bigint := (select logged from sync.rate_bucket where id = l.bucket_id);
+    opened bigint;
+    latest timestamptz;
+begin
+    select level_full_at as full_at, level_total as total, level_at as at, level_cost as cost into level
+    from sync.rate_limit where id = l.id;
+    if level.cost <> l.cost and level.full_at > now_at then
+        level.full_at := now_at + (extract(epoch from l.cost) / extract(epoch from level.cost))::double precision
+            * (level.full_at - now_at);
+    end if;
+    if sum_now > level.total or level.cost is distinct from l.cost then
+        select max(e.left_at + (sum_now - e.total + e.calls) * l.cost) into latest
+        from sync.rate_ledger e
+        where e.bucket_id = l.bucket_id and e.left_at >= level.at and e.total > level.total;
+        level.full_at := greatest(level.full_at + (sum_now - level.total) * l.cost, latest);
+        update sync.rate_limit
+        set level_full_at = level.full_at, level_total = sum_now, level_cost = l.cost,
+            level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
+        where id = l.id;
+    end if;
+    select sum(o.calls), max(case when p_soon then least(now_at, o.leaves_by_at - sync.slack_of(l)) else o.leaves_by_at end + o.from_here * l.cost) into opened, latest
+    from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
+          from sync.rate_open where bucket_id = l.bucket_id) o;
+    return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);
+end $$;
+
+-- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
+-- when as many would have gone through one after the other.
+create or replace function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
+    language plpgsql volatile as $$
+declare
+    bounds record;
+    used bigint;
+    rounds bigint := (calls - 1) / l.requests;
+    need bigint := 1 + (calls - 1) % l.requests;
+    at timestamptz := from_at;
+begin
+    if l.left_calls < 1 then
+        at := greatest(at, l.left_until_at);
+    end if;
+    if l.counts = 'sliding_window' then
+        at := greatest(at, l.per + l.jitter
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter, now_at));
+    elsif l.counts = 'fixed_window' then
+        bounds := sync.fixed_window(l, at);
+        used := case when bounds.starts_at > now_at
+            then (select coalesce(sum(o.calls), 0) from sync.rate_open o
+                  where o.bucket_id = l.bucket_id and o.leaves_by_at >= bounds.starts_at)
+            else granted - sync.logged_before(l.bucket_id, bounds.starts_at) end;
+        at := case when at >= bounds.ends_at - l.jitter or used + need > l.requests then bounds.ends_at + l.jitter
+            else greatest(at, bounds.starts_at + l.jitter) end;
+    elsif l.counts = 'in_flight' then
+        -- Nobody knows when a call comes back: soon, as a rule, and when its lease ends at the latest.
+        if sync.limit_room(l, granted, now_at) < 1 then
+            at := greatest(at, least(now_at + interval '0.2 seconds',
+                (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
+        end if;
+    elsif l.counts <> 'told_only' then
+        return greatest(at, sync.level_full_at(l, now_at, true) + calls * l.cost - l.tolerance);
+    end if;
+    return at + rounds * l.per;
+end $$;
+
+-- Who stands where on one limit.
+create or replace function sync.places(l sync.limit_spec, p_partner text, p_organization text, p_class text, now_at timestamptz)
+    returns sync.place[]
+    language plpgsql stable as $$
+declare
+    -- For how long a call that is granted now stays counted. Where one goes at a time nothing is kept for who comes later:
+    -- the next moment is for him.
+    horizon interval := case when l.counts = 'in_flight' then interval '2 seconds'
+        when l.tolerance < 2 * l.cost then interval '0' else coalesce(l.tolerance, l.per) end;
+    grace interval := greatest(interval '2 seconds', least(horizon, interval '30 seconds'));
+begin
+    return (
+        with waiting as materialized (
+            -- n: also those who are away, or a floor would grow as others are served.
+            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at,
+                d.ready_at <= now_at and d.returns_at <= now_at + 0.9 * horizon and now_at <= d.returns_at + grace as counts
+            from sync.rate_demand d
+            where d.partner = p_partner and d.wanted > 0 and l.bucket_id = any (d.buckets) and d.expires_at > now_at
+        ), judged as (
+            select w.*,
+                case when served_at <= now_at - greatest(l.per, interval '1 second', 2.0 * n / l.requests * l.per)
+                    then least(wanted, greatest(1, l.requests / (2 * n))) else 0 end as owed
+            from waiting w where counts
+        )
+        select array_agg((turn + owed, wanted - owed, owed, call_class <> 'request',
+                (organization, call_class) = (p_organization, p_class))::sync.place
+            order by waits_since_at, organization, call_class)
+        from judged);
+end $$;
+
+-- So many calls of a grant are back, others are still in flight: their places are free. Its end frees the rest.
+create function sync.free_places(p_grant bigint, p_buckets bigint[], p_calls integer) returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update sync.rate_lease set calls = calls - p_calls
+    where bucket_id = any (p_buckets) and grant_id = p_grant and calls > p_calls;
+end $$;
+
+-- When the limits that let one call through at a time are all open, by what is known to have left and may still leave, and
+-- how much later a call may leave. Nulls: none of the limits is such a one. A call that waits for its grant
+-- with everything ready would lose the way to the database and back each time, of a distance that is hardly longer.
+create function sync.slot_of(binding sync.rate_binding, held sync.held_buckets, out opens_at timestamptz, out slack interval)
+    language plpgsql volatile as $$
+declare
+    l sync.limit_spec;
+begin
+    foreach l in array binding.limits loop
+        continue when sync.slack_of(l) is null;
+        if held.narrowed then
+            l := sync.narrowed(l, held.now_at);
+        end if;
+        opens_at := greatest(opens_at, sync.level_full_at(l, held.now_at) + l.cost - l.tolerance);
+        slack := greatest(slack, sync.slack_of(l));
+    end loop;
+end $$;
+
+drop function sync.acquire(text, text, text, integer, text, double precision, double precision, double precision, bigint,
+    bigint[], timestamptz);
+
+-- Up to p_count calls over all limits that bind them, by the clock read after the locks. p_hold_seconds: for how long after
+-- the grant its calls may leave; p_lease_seconds: after how long a call in flight is given up. Nothing is ever given back:
+-- a call that did not leave stays counted. p_finished: an earlier grant that is finished in the same breath, whose last
+-- call left at p_left_at. p_lead_seconds: granted_at may be so far ahead of the clock (clock_at), where one call goes at a
+-- time; nothing leaves before it. Such a call has little more than that to leave: until then nobody knows its moment.
+create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits text,
+    p_jitter_seconds double precision, p_hold_seconds double precision, p_lease_seconds double precision,
+    p_finished bigint default null, p_finished_buckets bigint[] default null, p_left_at timestamptz default null,
+    p_lead_seconds double precision default 0)
+    returns table (grant_id bigint, calls bigint, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
+        reason text, buckets bigint[], rooms bigint[], clock_at timestamptz)
+    -- Plans are kept by the session: one made while the tables are small must not scan them when they are large, and
+    -- planning anew for each array of buckets costs five times what the statements do.
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+declare
+    binding sync.rate_binding := sync.binding_of(p_partner, p_limits, p_jitter_seconds);
+    held sync.held_buckets;
+    stop record;
+    queue record;
+    room record;
+    again_at timestamptz;
+    lead interval := sync.seconds(p_lead_seconds);
+    slot_at timestamptz;
+    slack interval;
+begin
+    if current_setting('transaction_isolation') <> 'read committed' or p_count < 1 then
+        raise exception 'acquire needs read committed and a count of at least 1' using errcode = 'invalid_parameter_value';
+    end if;
+    perform set_config('synchronous_commit', 'on', true);
+    held := sync.hold_buckets(binding.buckets || p_finished_buckets, p_finished, p_left_at);
+    granted_at := held.now_at;
+    clock_at := held.clock_at;
+    if held.narrowed then
+        perform sync.raise_learned(held);
+    end if;
+    stop := sync.stop_of(p_partner, p_organization, granted_at);
+    if stop.until_at = 'infinity' then
+        -- Somebody has to let it go: no time to name, and no place in the queue meanwhile.
+        delete from sync.rate_demand d where (d.partner, d.organization, d.call_class) = (p_partner, p_organization, p_class);
+        if p_finished is not null then
+            perform sync.write_grant(held, binding, null, 0, granted_at, granted_at, null);
+        end if;
+        calls := 0;
+        expires_at := granted_at;
+        reason := stop.reason;
+        buckets := binding.buckets;
+        rooms := '{}';
+        return next;
+        return;
+    end if;
+    select count(*) > 0 as known, coalesce(bool_or(d.wanted > 0 and d.expires_at > acquire.granted_at
+            and (d.organization, d.call_class) <> (p_organization, p_class)), false) as others
+    into queue from sync.rate_demand d where d.partner = p_partner;
+    if queue.others then
+        perform sync.join_queue(p_partner, p_organization, p_class, p_count, binding.buckets, granted_at);
+    end if;
+    room := sync.room_of(held, binding, p_count, p_organization, p_class, queue.others, granted_at + sync.seconds(p_hold_seconds));
+    if p_lead_seconds > 0 then
+        select s.opens_at, s.slack into slot_at, slack from sync.slot_of(binding, held) s;
+        if room.room < 1 and stop.until_at <= granted_at and slot_at > granted_at and slot_at <= clock_at + 1.2 * lead then
+            held.now_at := slot_at;
+            room := sync.room_of(held, binding, p_count, p_organization, p_class, queue.others,
+                held.now_at + sync.seconds(p_hold_seconds));
+            if room.room < 1 then
+                held.now_at := granted_at;
+            end if;
+            granted_at := held.now_at;
+        end if;
+    end if;
+    expires_at := least(room.expires_at, greatest(granted_at, clock_at + lead) + slack);
+    calls := case when stop.until_at > granted_at then 0 else greatest(0, least(room.room, stop.most_calls)) end;
+    if calls > 0 or p_finished is not null then
+        grant_id := case when calls > 0 then nextval('sync.rate_grant') end;
+        perform sync.write_grant(held, binding, grant_id, calls, expires_at, room.expires_at,
+            case when room.leased then granted_at + sync.seconds(p_lease_seconds) end);
+        perform sync.prune(held, calls);
+        if calls > 0 and stop.most_calls is not null then
+            perform sync.take_probe(p_partner, p_organization, granted_at);
+        end if;
+    end if;
+    if held.narrowed then
+        update sync.rate_limit l set left_calls = l.left_calls - acquire.calls
+        from unnest(binding.limits) b where l.id = b.id and l.left_until_at > acquire.granted_at;
+    end if;
+    if calls < p_count then
+        reason := coalesce(stop.reason, case when room.told then 'paused' else 'limit' end);
+        again_at := sync.retry_of(binding, room.ahead, greatest(granted_at, stop.until_at), granted_at);
+        if slack is not null and stop.until_at <= granted_at then
+            again_at := case when again_at > clock_at + lead then again_at - lead
+                else greatest(again_at, slot_at - lead) end;
+        end if;
+        retry_at := nullif(again_at, 'infinity');
+        if not queue.others then
+            perform sync.join_queue(p_partner, p_organization, p_class, p_count, binding.buckets, granted_at);
+        end if;
+    end if;
+    if queue.known or calls < p_count then
+        -- Who got a part of what it asked for asks for as much again, as a rule: it is in the middle of its work.
+        perform sync.note_turn(p_partner, p_organization, p_class, calls, case when calls < p_count then p_count else 0 end,
+            sync.limits_open_at(binding.limits, 0, greatest(granted_at, stop.until_at), granted_at, false), again_at, reason,
+            granted_at);
+    end if;
+    buckets := binding.buckets;
+    rooms := room.rooms;
+    return next;
+end $$;
+
+revoke execute on all functions in schema sync from public;
+grant execute on function sync.acquire, sync.free_places to sync_extract, sync_push, sync_onboarding;
