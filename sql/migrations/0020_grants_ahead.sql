@@ -1,10 +1,62 @@
--- Grants ahead: a call over a limit that lets one through at a time is granted a moment before it may leave.
+-- Grants ahead: a call over a limit that lets one through at a time is granted a moment before it may leave. And a shorter
+-- way for the usual grant.
 
 -- The clock as it was read after the locks; now_at is later where somebody has been granted a later moment already.
 alter type sync.held_buckets add attribute clock_at timestamptz;
 
 -- When a grant that nobody has finished moves to the ledger: not before somebody may still say when its calls left.
 alter table sync.rate_open add column closes_at timestamptz not null default 'infinity';
+
+-- plain_for: the shortest window where all limits are sliding windows (else null). used_at: not more than a day and a
+-- thousand calls late.
+alter table sync.rate_binding add column plain_for interval, add column used_at timestamptz not null default now();
+delete from sync.rate_binding;
+
+-- A grant that takes the place of another keeps its row, which no index must have to follow.
+alter table sync.rate_open drop constraint rate_open_pkey;
+create index rate_open_of_bucket on sync.rate_open (bucket_id);
+
+-- Called for each grant: without settings of its own it is a part of the statement.
+create or replace function sync.limiter_now() returns timestamptz
+    language sql volatile as 'select pg_catalog.clock_timestamp()';
+
+-- Finds or makes the buckets and limits that bind a call, and remembers them under the digest of their text. p_limits:
+-- [{"scope", "owner", "requests", "per_seconds", "counts", "zone", "anchor", "burst"}].
+create or replace function sync.bind_limits(p_partner text, p_digest uuid, p_limits jsonb, p_jitter interval) returns sync.rate_binding
+    language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    made sync.limit_spec;
+    binding sync.rate_binding := (p_partner, p_digest, '{}', '{}', '{}', null, sync.limiter_now());
+    l jsonb;
+begin
+    -- One at a time, before any bucket is locked: two callers that meet new limits can never wait for each other.
+    perform pg_advisory_xact_lock(hashtextextended('sync.bind_limits/' || p_partner, 0));
+    for l in select jsonb_array_elements(p_limits) loop
+        insert into sync.rate_bucket (partner, scope, owner) values (p_partner, l ->> 'scope', l ->> 'owner')
+        on conflict do nothing;
+        made := sync.limit_spec_of(l, (select id from sync.rate_bucket
+            where partner = p_partner and scope = l ->> 'scope' and owner = l ->> 'owner'), p_jitter);
+        insert into sync.rate_limit (bucket_id, counts, requests, per, jitter, zone, anchor, cost, tolerance)
+        select made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor, made.cost, made.tolerance
+        on conflict do nothing;
+        select e.id into made.id from sync.rate_limit e
+        where (e.bucket_id, e.counts, e.requests, e.per, e.jitter, e.zone, e.anchor)
+                = (made.bucket_id, made.counts, made.requests, made.per, made.jitter, made.zone, made.anchor)
+            and e.cost is not distinct from made.cost and e.tolerance is not distinct from made.tolerance;
+        binding.limits := binding.limits || made;
+    end loop;
+    select coalesce(array_agg(distinct bucket_id), '{}'),
+        coalesce(array_agg(distinct bucket_id) filter (where counts not in ('in_flight', 'told_only')), '{}')
+    into binding.buckets, binding.counted from unnest(binding.limits);
+    select min(per) into binding.plain_for from unnest(binding.limits) where counts <> 'told_only'
+    having bool_and(counts = 'sliding_window');
+    update sync.rate_bucket b set leased = true
+    from unnest(binding.limits) w where b.id = w.bucket_id and w.counts = 'in_flight' and not b.leased;
+    insert into sync.rate_binding select (binding).* on conflict do nothing;
+    -- What a changed partner file has left behind; whoever still needs it binds it again.
+    delete from sync.rate_binding where partner = p_partner and used_at < binding.used_at - interval '30 days';
+    return binding;
+end $$;
 
 -- Moves grants that nobody will finish any more to the ledger, before anything else is written: it is in the order of time.
 create or replace function sync.close_expired(p_buckets bigint[], now_at timestamptz) returns void
@@ -64,7 +116,7 @@ create or replace function sync.finish_grant(p_grant bigint, p_buckets bigint[],
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
-    none sync.rate_binding := (null, null, '{}', '{}', '{}');
+    none sync.rate_binding := (null, null, '{}', '{}', '{}', null, null);
 begin
     perform sync.write_grant(sync.hold_buckets(p_buckets, p_grant, p_left_at), none, null, 0, '-infinity', '-infinity', null);
 end $$;
@@ -225,6 +277,91 @@ begin
     where bucket_id = any (p_buckets) and grant_id = p_grant and calls > p_calls;
 end $$;
 
+drop function sync.prune(sync.held_buckets, bigint);
+
+-- Rows that no limit counts any more go in bulk, each thousand calls; the last of them stays, as the sum to begin from.
+create function sync.prune(held sync.held_buckets, binding sync.rate_binding, p_calls bigint) returns void
+    language plpgsql volatile as $$
+declare
+    bucket bigint;
+    kept_from_at timestamptz;
+begin
+    for n in 1 .. cardinality(held.ids) loop
+        continue when (held.granted)[n] / 1000 = ((held.granted)[n] + p_calls) / 1000;
+        bucket := (held.ids)[n];
+        select max(e.left_at) into kept_from_at from sync.rate_ledger e
+        where e.bucket_id = bucket and e.left_at <= held.now_at - (
+            select max(greatest(l.per, l.tolerance) + l.jitter) from sync.rate_limit l where l.bucket_id = bucket);
+        delete from sync.rate_ledger where bucket_id = bucket and left_at < kept_from_at;
+        update sync.rate_binding set used_at = held.now_at
+        where (partner, digest) = (binding.partner, binding.digest) and used_at < held.now_at - interval '1 day';
+    end loop;
+end $$;
+
+-- The usual way of a grant: one that all its windows let through as a whole takes the place of the one that it ends, in its
+-- row among the open ones. grant_id null: it is not that easy, and nothing is written. Many simple statements on purpose:
+-- to set up one that does everything takes longer than all of them.
+create function sync.renewed(binding sync.rate_binding, p_count integer, p_hold interval, p_finished bigint,
+    p_left_at timestamptz, out grant_id bigint, out granted_at timestamptz, out rooms bigint[])
+    language plpgsql volatile as $$
+declare
+    held sync.held_buckets;
+    first_expiry_at timestamptz;
+    logged_at timestamptz;
+    l sync.limit_spec;
+    gone bigint;
+    room bigint;
+begin
+    select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), max(b.last_at), min(b.first_expiry_at), max(b.logged_at),
+        bool_or(b.narrowed or b.leased or b.granted / 1000 <> (b.granted + p_count) / 1000), sync.limiter_now()
+    into held.ids, held.granted, held.logged, held.now_at, first_expiry_at, logged_at, held.narrowed, held.clock_at
+    from (select * from sync.rate_bucket where id = any (binding.buckets) order by id for update) b;
+    held.left_at := least(held.clock_at, greatest(logged_at, coalesce(p_left_at, held.clock_at)));
+    -- Calls that have left their window by now make room, which the long way counts; it also prunes, each thousand calls.
+    if held.narrowed or held.now_at > held.clock_at or first_expiry_at <= held.clock_at
+        or held.left_at <= held.clock_at - binding.plain_for then
+        return;
+    end if;
+    if exists (select from sync.rate_demand where partner = binding.partner)
+        or exists (select from sync.rate_pause p where p.partner = binding.partner and p.until_at > held.clock_at)
+        or exists (select from sync.circuit where partner = binding.partner)
+        or exists (select from sync.hold h where h.partner = binding.partner and h.held) then
+        return;
+    end if;
+    foreach l in array binding.limits loop
+        room := l.requests;
+        if l.counts = 'sliding_window' then
+            select e.total into gone from sync.rate_ledger e
+            where e.bucket_id = l.bucket_id and e.left_at <= held.clock_at - l.per - l.jitter
+            order by e.left_at desc, e.total desc limit 1;
+            room := l.requests - (held.granted)[array_position(held.ids, l.bucket_id)] + coalesce(gone, 0);
+        end if;
+        if room < p_count then
+            return;
+        end if;
+        rooms := rooms || room;
+    end loop;
+    select max(o.calls) into held.calls_closed from sync.rate_open o
+    where o.bucket_id = any (binding.counted) and o.grant_id = p_finished having count(*) = cardinality(binding.counted);
+    if held.calls_closed is null then
+        return;
+    end if;
+    grant_id := nextval('sync.rate_grant');
+    granted_at := held.clock_at;
+    update sync.rate_open o
+    set grant_id = renewed.grant_id, calls = p_count, leaves_by_at = renewed.granted_at + p_hold, closes_at = renewed.granted_at + p_hold
+    where o.bucket_id = any (binding.counted) and o.grant_id = p_finished;
+    insert into sync.rate_ledger
+    select c, held.left_at, (held.logged)[array_position(held.ids, c)] + held.calls_closed, held.calls_closed
+    from unnest(binding.counted) c;
+    update sync.rate_bucket b
+    set last_at = renewed.granted_at, granted = b.granted + p_count,
+        first_expiry_at = least(b.first_expiry_at, renewed.granted_at + p_hold),
+        logged = b.logged + case when b.id = any (binding.counted) then held.calls_closed else 0 end,
+        logged_at = case when b.id = any (binding.counted) then held.left_at else b.logged_at end
+    where b.id = any (binding.buckets);
+end $$;
+
 -- When the limits that let one call through at a time are all open, by what is known to have left and may still leave, and
 -- how much later a call may leave. Nulls: none of the limits is such a one. A call that waits for its grant
 -- with everything ready would lose the way to the database and back each time, of a distance that is hardly longer.
@@ -254,9 +391,10 @@ drop function sync.acquire(text, text, text, integer, text, double precision, do
 create function sync.acquire(p_partner text, p_organization text, p_class text, p_count integer, p_limits text,
     p_jitter_seconds double precision, p_hold_seconds double precision, p_lease_seconds double precision,
     p_finished bigint default null, p_finished_buckets bigint[] default null, p_left_at timestamptz default null,
-    p_lead_seconds double precision default 0)
-    returns table (grant_id bigint, calls bigint, granted_at timestamptz, expires_at timestamptz, retry_at timestamptz,
-        reason text, buckets bigint[], rooms bigint[], clock_at timestamptz)
+    p_lead_seconds double precision default 0,
+    -- Not a table of one row, which would cost a fifth more.
+    out grant_id bigint, out calls bigint, out granted_at timestamptz, out expires_at timestamptz, out retry_at timestamptz,
+    out reason text, out buckets bigint[], out rooms bigint[], out clock_at timestamptz)
     -- Plans are kept by the session: one made while the tables are small must not scan them when they are large, and
     -- planning anew for each array of buckets costs five times what the statements do.
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -276,6 +414,17 @@ begin
         raise exception 'acquire needs read committed and a count of at least 1' using errcode = 'invalid_parameter_value';
     end if;
     perform set_config('synchronous_commit', 'on', true);
+    if binding.plain_for is not null and p_finished_buckets = binding.buckets and p_hold_seconds > 0 then
+        select r.grant_id, r.granted_at, r.rooms into grant_id, granted_at, rooms
+        from sync.renewed(binding, p_count, sync.seconds(p_hold_seconds), p_finished, p_left_at) r;
+        if grant_id is not null then
+            calls := p_count;
+            expires_at := granted_at + sync.seconds(p_hold_seconds);
+            buckets := binding.buckets;
+            clock_at := granted_at;
+            return;
+        end if;
+    end if;
     held := sync.hold_buckets(binding.buckets || p_finished_buckets, p_finished, p_left_at);
     granted_at := held.now_at;
     clock_at := held.clock_at;
@@ -294,7 +443,6 @@ begin
         reason := stop.reason;
         buckets := binding.buckets;
         rooms := '{}';
-        return next;
         return;
     end if;
     select count(*) > 0 as known, coalesce(bool_or(d.wanted > 0 and d.expires_at > acquire.granted_at
@@ -322,7 +470,7 @@ begin
         grant_id := case when calls > 0 then nextval('sync.rate_grant') end;
         perform sync.write_grant(held, binding, grant_id, calls, expires_at, room.expires_at,
             case when room.leased then granted_at + sync.seconds(p_lease_seconds) end);
-        perform sync.prune(held, calls);
+        perform sync.prune(held, binding, calls);
         if calls > 0 and stop.most_calls is not null then
             perform sync.take_probe(p_partner, p_organization, granted_at);
         end if;
@@ -351,7 +499,6 @@ begin
     end if;
     buckets := binding.buckets;
     rooms := room.rooms;
-    return next;
 end $$;
 
 revoke execute on all functions in schema sync from public;

@@ -34,7 +34,7 @@ def test_a_call_that_is_back_frees_its_place_while_others_of_its_grant_are_in_fl
     assert ledger.ask(LIMITS, 3, at=after(1), organization="botan").count == 2
     ledger.at(after(2))
     finish_grant(ledger.conn, grant)
-    assert ledger.ask(LIMITS, 3, at=after(2), organization="cosmos").count == 1
+    assert ledger.ask(LIMITS, 3, at=after(2), organization="botan").count == 1
 
 
 def test_who_finds_no_place_looks_again_soon(ledger: TestLedger) -> None:
