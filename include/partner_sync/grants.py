@@ -59,12 +59,12 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """``count`` calls that may leave from ``granted_at`` until ``expires_at`` (the database's clock); 0 when none fits now.
+    """``count`` calls that may leave from ``granted_at`` to ``expires_at`` (the database's clock); 0: none fits now.
 
     ``reason``: why it is fewer than was asked for, None when it is not. ``retry_at``: when one more fits; None also
     when that depends on a person (held). ``clock_at``: the database's clock when it was asked, ``granted_at`` can be
-    ahead of it. ``asked_at``, ``answered_at``: this process's monotonic clock before the question was sent, and after the
-    answer. ``left``: what each of the limits had left after it.
+    ahead of it. ``asked_at``, ``answered_at``: this process's monotonic clock before the question and after the answer.
+    ``left``: what each of the limits had left after it.
     """
 
     count: int
@@ -227,9 +227,7 @@ def finish_grant(conn: Connection, grant: Grant, *, left_at: datetime | None = N
 
 
 def free_places(conn: Connection, grant: Grant, calls: int) -> None:
-    """Say that so many calls of a grant are back while others are in flight: under a limit of calls in flight others may
-    leave instead.
-    """
+    """Say that so many calls of a grant are back and others still in flight: as many may leave instead."""
     values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets), "calls": calls}
     with translated_errors():
         conn.execute(statement("limiter.free_places"), values)

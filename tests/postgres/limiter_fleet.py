@@ -1,4 +1,4 @@
-"""Several pushers at once in simulated time, as the pipeline works: calls in flight beside each other, answers one by one."""
+"""Several pushers at once in simulated time, each with several calls in flight and answers one by one."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def test_a_call_that_is_back_frees_its_place_while_others_of_its_grant_are_in_fl
 
 def test_who_finds_no_place_looks_again_soon(ledger: TestLedger) -> None:
     ledger.ask(LIMITS, 3, at=START)
-    assert ledger.ask(LIMITS, at=after(1)).retry_at == after(1.2)
-    assert ledger.ask(LIMITS, at=after(49.8)).retry_at == after(50)
+    assert ledger.ask(LIMITS, at=after(1)).retry_at == after(1.1)
+    assert ledger.ask(LIMITS, at=after(49.95)).retry_at == after(50)
 
 
 def test_a_dead_process_holds_its_places_no_longer_than_its_calls_can_take(ledger: TestLedger) -> None:

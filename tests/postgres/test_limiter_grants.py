@@ -148,7 +148,9 @@ def test_a_time_to_come_back_is_named_as_if_the_calls_under_way_left_at_once(
     assert ledger.ask(limits, 1, at=after(1)).retry_at == after(retry_seconds)
 
 
-@pytest.mark.parametrize(("counts", "retry_seconds"), [("sliding_window", 61.5), ("token_bucket", 16.5), ("spaced", 16.35)])
+@pytest.mark.parametrize(
+    ("counts", "retry_seconds"), [("sliding_window", 61.5), ("token_bucket", 16.5), ("spaced", 16.35)]
+)
 def test_a_finished_grant_counts_from_its_end(ledger: TestLedger, counts: str, retry_seconds: float) -> None:
     limit = Limit(scope="vendor", requests=4, per_seconds=60, counts=counts)  # type: ignore[arg-type]  # parametrized
     limits = Limits(limits=(limit,), jitter_seconds=0.0, grant_ttl_seconds=10.0)

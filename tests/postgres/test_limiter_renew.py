@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,10 +27,15 @@ windows = st.builds(
 steps = st.lists(st.tuples(st.floats(0.01, 3.0), st.floats(0, 1), st.integers(1, 12)), min_size=2, max_size=20)
 
 
+WRITTEN: tuple[LiteralString, ...] = (
+    "select b.scope, l.left_at, l.total, l.calls from sync.rate_ledger l join sync.rate_bucket b on b.id = l.bucket_id",
+    "select b.scope, o.calls, o.leaves_by_at from sync.rate_open o join sync.rate_bucket b on b.id = o.bucket_id",
+    "select scope, granted, logged, logged_at::text, last_at from sync.rate_bucket",
+)
+
+
 def asked(count: int, limits: Limits, finished: Grant, left_at: Any) -> Asked:
-    return Asked(
-        count=count, endpoint=None, hold_seconds=limits.grant_ttl_seconds, finished=finished, left_at=left_at
-    )
+    return Asked(count=count, endpoint=None, hold_seconds=limits.grant_ttl_seconds, finished=finished, left_at=left_at)
 
 
 def played(ledger: TestLedger, limits: Limits, moments: list[tuple[float, float, int]], *, renews: bool) -> list[Any]:
@@ -46,14 +51,7 @@ def played(ledger: TestLedger, limits: Limits, moments: list[tuple[float, float,
             finish_grant(ledger.conn, grant, left_at=left_at)
             grant = ledger.ask(limits, count, at=at)
         seen.append((grant.count, grant.granted_at, grant.expires_at, grant.retry_at, grant.left))
-    rows = "select b.scope, l.left_at, l.total, l.calls from sync.rate_ledger l join sync.rate_bucket b on b.id = l.bucket_id"
-    opened = "select b.scope, o.calls, o.leaves_by_at from sync.rate_open o join sync.rate_bucket b on b.id = o.bucket_id"
-    sums = "select scope, granted, logged, logged_at, last_at from sync.rate_bucket"
-    return [seen, *(_sorted(ledger, one) for one in (rows, opened, sums))]
-
-
-def _sorted(ledger: TestLedger, query: str) -> list[tuple[Any, ...]]:
-    return sorted(tuple(row.values()) for row in ledger.admin.execute(query))  # type: ignore[arg-type]  # ours, above
+    return [seen, *(sorted(tuple(row.values()) for row in ledger.admin.execute(query)) for query in WRITTEN)]
 
 
 @quick
@@ -75,6 +73,14 @@ def test_the_short_way_is_taken_where_windows_have_room(ledger: TestLedger) -> N
     assert [row is not None and row["got"] is not None for row in rows] == [False, True]
 
 
+STOPS: dict[str, LiteralString] = {
+    "paused": "insert into sync.rate_pause values ('honoka', 'vendor', '', %(until)s, %(at)s, false)",
+    "held": "insert into sync.hold (partner, organization, held, reason, by) values ('honoka', '', true, 'r', 'p')",
+    "circuit_open": "insert into sync.circuit (partner, organization, opened_at, probe_at, changed_at)"
+    " values ('honoka', 'aoba', %(at)s, %(until)s, %(at)s)",
+}
+
+
 @pytest.mark.parametrize("stopped", ["paused", "held", "circuit_open"])
 def test_a_renewal_stops_where_a_grant_does(database: Database, stopped: str) -> None:
     ledger = TestLedger(database)
@@ -84,14 +90,6 @@ def test_a_renewal_stops_where_a_grant_does(database: Database, stopped: str) ->
     ledger.at(after(1))
     refused = ask(ledger.conn, grant.caller, asked(5, limits, grant, after(0.5)))
     assert (refused.count, refused.reason) == (0, stopped)
-
-
-STOPS = {
-    "paused": "insert into sync.rate_pause values ('honoka', 'vendor', '', %(until)s, %(at)s, false)",
-    "held": "insert into sync.hold (partner, organization, held, reason, by) values ('honoka', '', true, 'r', 'p')",
-    "circuit_open": "insert into sync.circuit (partner, organization, opened_at, probe_at, changed_at)"
-    " values ('honoka', 'aoba', %(at)s, %(until)s, %(at)s)",
-}
 
 
 def test_limits_of_a_partner_file_that_has_changed_are_forgotten_after_a_month(ledger: TestLedger) -> None:

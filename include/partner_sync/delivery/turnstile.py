@@ -108,20 +108,26 @@ class Turnstile:
 
     def finish(self) -> frozenset[tuple[str, str | None]]:
         """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way:
-        they count from now, no longer from their expiry. Returns their endpoints and offices.
+        they count from now, no longer from their expiry. Calls in flight that are back free their places one by one.
+        Returns the endpoints and offices for which more may be granted by that.
         """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
         with self._connection_lock:
-            for each in opened:
-                if each.out <= 0:
-                    each.gate.finish(self._conn)
-                else:
-                    each.gate.apply(self._conn)
-                    if back := each.came_back():
-                        free_places(self._conn, each.grant, back)
+            changed = [each for each in opened if self._write_down(each)]
         self._report()
-        return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
+        return frozenset((each.endpoint, each.office) for each in changed)
+
+    def _write_down(self, opened: _Open) -> bool:
+        """Whether more may be granted by that."""
+        if opened.out <= 0:
+            opened.gate.finish(self._conn)
+            return opened.grant.count > 0
+        opened.gate.apply(self._conn)
+        back = opened.came_back()
+        if back:
+            free_places(self._conn, opened.grant, back)
+        return back > 0
 
     @contextmanager
     def passing(self, permit: Permit) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Runs 0019_lessons.sql."""
+"""Runs 0019_when_to_ask_again.sql."""
 
 from __future__ import annotations
 

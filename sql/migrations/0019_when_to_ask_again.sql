@@ -1,4 +1,5 @@
--- What a 429 teaches, also one that says nothing: takes the place of the lessons of 0017 and of the raises of 0008.
+-- What a 429 teaches, also one that says nothing, and when to ask again: takes the place of the lessons of 0017 and of the
+-- raises of 0008, and of what is named there to those who wait.
 
 alter table sync.rate_limit
     -- When a refusal was heard that was news: not of a call granted before the refusal ahead of it.
@@ -216,4 +217,139 @@ begin
     where b.id = any (held.ids) and b.narrowed;
 end $$;
 
+-- Where one call goes at a time (else null): how much later than its moment it may leave. Nobody knows the next moment
+-- for certain before it has left.
+create function sync.slack_of(l sync.limit_spec) returns interval
+    language sql immutable
+    return case when l.tolerance < 2 * l.cost then greatest(interval '50 milliseconds', 0.1 * l.cost) end;
+
+-- When the bucket will be full again (GCRA's theoretical arrival time): each grant adds its cost at the time it leaves.
+-- Rows of the ledger are folded into the level once; open ones are added anew each time, as they may still be narrowed.
+-- With sums from the end, the recursion full := greatest(full, left_at) + calls * cost is one maximum over the rows.
+-- p_soon: open ones leave now, which they nearly always do, or have left at their moment: for a time to ask again, never
+-- for a grant.
+create or replace function sync.level_full_at(l sync.limit_spec, now_at timestamptz, p_soon boolean default false) returns timestamptz
+    language plpgsql volatile as $$
+declare
+    level record;
+    sum_now bigint := (select logged from sync.rate_bucket where id = l.bucket_id);
+    opened bigint;
+    latest timestamptz;
+begin
+    select level_full_at as full_at, level_total as total, level_at as at, level_cost as cost into level
+    from sync.rate_limit where id = l.id;
+    if level.cost <> l.cost and level.full_at > now_at then
+        level.full_at := now_at + (extract(epoch from l.cost) / extract(epoch from level.cost))::double precision
+            * (level.full_at - now_at);
+    end if;
+    if sum_now > level.total or level.cost is distinct from l.cost then
+        select max(e.left_at + (sum_now - e.total + e.calls) * l.cost) into latest
+        from sync.rate_ledger e
+        where e.bucket_id = l.bucket_id and e.left_at >= level.at and e.total > level.total;
+        level.full_at := greatest(level.full_at + (sum_now - level.total) * l.cost, latest);
+        update sync.rate_limit
+        set level_full_at = level.full_at, level_total = sum_now, level_cost = l.cost,
+            level_at = coalesce((select max(left_at) from sync.rate_ledger where bucket_id = l.bucket_id), '-infinity')
+        where id = l.id;
+    end if;
+    select sum(o.calls), max(case when p_soon then least(now_at, o.leaves_by_at - sync.slack_of(l)) else o.leaves_by_at end + o.from_here * l.cost) into opened, latest
+    from (select calls, leaves_by_at, sum(calls) over (order by leaves_by_at desc, grant_id desc) as from_here
+          from sync.rate_open where bucket_id = l.bucket_id) o;
+    return greatest(level.full_at + coalesce(opened, 0) * l.cost, latest);
+end $$;
+
+-- The first moment, from from_at on, at which one (narrowed) limit lets so many calls through at once; when it never does,
+-- when as many would have gone through one after the other.
+create or replace function sync.limit_opens_at(l sync.limit_spec, granted bigint, calls bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
+    language plpgsql volatile as $$
+declare
+    bounds record;
+    used bigint;
+    rounds bigint := (calls - 1) / l.requests;
+    need bigint := 1 + (calls - 1) % l.requests;
+    at timestamptz := from_at;
+begin
+    if l.left_calls < 1 then
+        at := greatest(at, l.left_until_at);
+    end if;
+    if l.counts = 'sliding_window' then
+        at := greatest(at, l.per + l.jitter
+            + sync.leaves_at(l.bucket_id, granted + need - l.requests, now_at - l.per - l.jitter, now_at));
+    elsif l.counts = 'fixed_window' then
+        bounds := sync.fixed_window(l, at);
+        used := case when bounds.starts_at > now_at
+            then (select coalesce(sum(o.calls), 0) from sync.rate_open o
+                  where o.bucket_id = l.bucket_id and o.leaves_by_at >= bounds.starts_at)
+            else granted - sync.logged_before(l.bucket_id, bounds.starts_at) end;
+        at := case when at >= bounds.ends_at - l.jitter or used + need > l.requests then bounds.ends_at + l.jitter
+            else greatest(at, bounds.starts_at + l.jitter) end;
+    elsif l.counts = 'in_flight' then
+        -- Nobody knows when a call comes back: soon, as a rule, and when its lease ends at the latest.
+        if sync.limit_room(l, granted, now_at) < 1 then
+            at := greatest(at, least(now_at + interval '0.1 seconds',
+                (select min(e.expires_at) from sync.rate_lease e where e.bucket_id = l.bucket_id and e.expires_at > now_at)));
+        end if;
+    elsif l.counts <> 'told_only' then
+        return greatest(at, sync.level_full_at(l, now_at, true) + calls * l.cost - l.tolerance);
+    end if;
+    return at + rounds * l.per;
+end $$;
+
+-- Who stands where on one limit.
+create or replace function sync.places(l sync.limit_spec, p_partner text, p_organization text, p_class text, now_at timestamptz)
+    returns sync.place[]
+    language plpgsql stable as $$
+declare
+    -- For how long a call that is granted now stays counted. Where one goes at a time nothing is kept for who comes later:
+    -- the next moment is for him.
+    horizon interval := case when l.counts = 'in_flight' then interval '2 seconds'
+        when l.tolerance < 2 * l.cost then interval '0' else coalesce(l.tolerance, l.per) end;
+    grace interval := greatest(interval '2 seconds', least(horizon, interval '30 seconds'));
+begin
+    return (
+        with waiting as materialized (
+            -- n: also those who are away, or a floor would grow as others are served.
+            select d.*, count(*) over () as n, greatest(d.served_at, d.since_at) as waits_since_at,
+                d.ready_at <= now_at and d.returns_at <= now_at + 0.9 * horizon and now_at <= d.returns_at + grace as counts
+            from sync.rate_demand d
+            where d.partner = p_partner and d.wanted > 0 and l.bucket_id = any (d.buckets) and d.expires_at > now_at
+        ), judged as (
+            select w.*,
+                case when served_at <= now_at - greatest(l.per, interval '1 second', 2.0 * n / l.requests * l.per)
+                    then least(wanted, greatest(1, l.requests / (2 * n))) else 0 end as owed
+            from waiting w where counts
+        )
+        select array_agg((turn + owed, wanted - owed, owed, call_class <> 'request',
+                (organization, call_class) = (p_organization, p_class))::sync.place
+            order by waits_since_at, organization, call_class)
+        from judged);
+end $$;
+
+-- When to ask again: not before all limits have room for one call, and then when those ahead have had theirs, or in a
+-- minute, as they may not come.
+create or replace function sync.retry_of(binding sync.rate_binding, ahead bigint, from_at timestamptz, now_at timestamptz)
+    returns timestamptz
+    language plpgsql volatile as $$
+declare
+    opens_at timestamptz := sync.limits_open_at(binding.limits, 0, from_at, now_at);
+begin
+    if ahead > 0 then
+        opens_at := greatest(opens_at, least(sync.limits_open_at(binding.limits, ahead, from_at, now_at), from_at + interval '1 minute'));
+    end if;
+    -- Room that is kept for those before us: look again when they have had the time to take it.
+    return case when opens_at > now_at then opens_at
+        when exists (select from unnest(binding.limits) where counts = 'in_flight') then now_at + interval '0.1 seconds'
+        else now_at + interval '1 second' end;
+end $$;
+
+-- So many calls of a grant are back, others are still in flight: their places are free. Its end frees the rest.
+create function sync.free_places(p_grant bigint, p_buckets bigint[], p_calls integer) returns void
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update sync.rate_lease set calls = calls - p_calls
+    where bucket_id = any (p_buckets) and grant_id = p_grant and calls > p_calls;
+end $$;
+
 revoke execute on all functions in schema sync from public;
+grant execute on function sync.free_places to sync_extract, sync_push, sync_onboarding;
