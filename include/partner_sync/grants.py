@@ -93,17 +93,33 @@ class Grant:
     @property
     def usable_until(self) -> float:
         """The expiry by this process's monotonic clock: not later than by the database's."""
-        return self.asked_at + (self.expires_at - self.clock_at).total_seconds()
+        return self.asked_at + (self.expires_at - self._asked_at).total_seconds()
 
     @property
     def usable_from(self) -> float:
         """When the first call may leave, by this process's monotonic clock: not earlier than by the database's."""
-        return self.answered_at + max(0.0, (self.granted_at - self.clock_at).total_seconds())
+        return self.answered_at + self._ahead.total_seconds()
 
     @property
     def seconds_until_more(self) -> float:
         """From the question to ``retry_at``; infinite when that depends on a person."""
-        return math.inf if self.retry_at is None else (self.retry_at - self.clock_at).total_seconds()
+        return math.inf if self.retry_at is None else (self.retry_at - self._asked_at).total_seconds()
+
+    def moment(self, at: float) -> datetime:
+        """A moment of this process's monotonic clock by the database's, at the latest."""
+        return self._asked_at + timedelta(seconds=at - self.asked_at)
+
+    @property
+    def _asked_at(self) -> datetime:
+        return self.granted_at - self._ahead
+
+    @property
+    def _ahead(self) -> timedelta:
+        """How far the grant is ahead of the clock. What is more than a lead is a clock that was set back: the ledger
+        goes on from where it was, and nobody waits for that.
+        """
+        ahead = max(timedelta(), self.granted_at - self.clock_at)
+        return ahead if ahead <= timedelta(seconds=2 * LEAD_SECONDS) else timedelta()
 
     def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""

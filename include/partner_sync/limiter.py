@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
@@ -158,7 +158,7 @@ class PrepaidGate:
     @property
     def left_at(self) -> datetime:
         """When the last call left, by the database's clock, at the latest."""
-        return self._grant.clock_at + timedelta(seconds=self._taken_at - self._grant.asked_at)
+        return self._grant.moment(self._taken_at)
 
     def take(self, endpoint: str) -> None:
         """Hand out one call when its moment has come, which is a part of a second away at most.

@@ -90,6 +90,16 @@ def test_a_gate_lets_the_call_go_when_its_moment_comes(database: Database) -> No
     assert looks[-1] - left >= 0.5
 
 
+def test_nobody_waits_for_a_clock_that_was_set_back(ledger: TestLedger) -> None:
+    sent(ledger, at=3_600)
+    grant = ledger.ask(Limits(limits=(Limit(scope="vendor", requests=9, per_seconds=60),)), at=START)
+    assert (grant.count, grant.granted_at) == (1, after(3_600))
+    assert grant.usable_from == grant.answered_at
+    assert grant.usable_until - grant.asked_at == pytest.approx(10)
+    refused = ledger.ask(LIMITS, at=START)
+    assert refused.seconds_until_more < 1
+
+
 def test_a_gate_that_is_late_asks_again(database: Database) -> None:
     conn = database.connect("push")
     grant = acquire(conn, partner="honoka", organization="aoba", limits=LIMITS, call_class="request", count=1)
