@@ -93,11 +93,12 @@ create function sync.calls_of_span(l sync.limit_spec) returns double precision
         then extract(epoch from l.per)::double precision / extract(epoch from sync.span_of(l))::double precision else 1 end;
 
 -- A little less than what got through, and about half of what was allowed at least: one stray 429 must not stop us. A token
--- bucket's window says less.
-create function sync.lesson_of(most double precision, calls double precision, cost interval) returns double precision
+-- bucket's window says less. Spaced calls come too close by a way that was longer than ever before, as a rule.
+create function sync.lesson_of(counts text, most double precision, calls double precision) returns double precision
     language sql immutable
-    return case when cost is null
-        then greatest(1, floor(greatest(0.45 * most, least(0.9 * calls, 0.9 * most)))) else greatest(0.45 * most, least(0.9 * calls, 0.7 * most)) end;
+    return case counts when 'spaced' then 0.8 * most
+        when 'token_bucket' then greatest(0.45 * most, least(0.9 * calls, 0.7 * most))
+        else greatest(1, floor(greatest(0.45 * most, least(0.9 * calls, 0.9 * most)))) end;
 
 drop function sync.learn(sync.rate_binding, text[], timestamptz, integer);
 
@@ -140,7 +141,7 @@ begin
     elsif sync.span_of(refusing.l) <= interval '1 hour' or e.got_through <= 0 then
         e.taught_most := most;
         e.taught_calls := refusing.used;
-        e.learned := sync.lesson_of(most, refusing.used, e.cost);
+        e.learned := sync.lesson_of(e.counts, most, refusing.used);
         e.hold := least(interval '4 hours', greatest(e.hold, interval '5 minutes', 500 / e.learned * e.per));
         e.learned_at := held.now_at;
     end if;
@@ -172,7 +173,7 @@ begin
     update sync.rate_limit r
     set got_through = r.got_through - p_unsent, taught_calls = e.taught_calls,
         learned = case when e.taught_calls is null or r.raised_at > r.learned_at then r.learned
-            else sync.lesson_of(e.taught_most, e.taught_calls, e.cost) end
+            else sync.lesson_of(e.counts, e.taught_most, e.taught_calls) end
     where r.id = e.id;
 end $$;
 

@@ -20,6 +20,18 @@ create index rate_open_of_bucket on sync.rate_open (bucket_id);
 create or replace function sync.limiter_now() returns timestamptz
     language sql volatile as 'select pg_catalog.clock_timestamp()';
 
+-- The turnstile of buckets, in the order of their ids, until the end of the transaction. Not a lock on their rows: that writes
+-- them once more, and hands over in two steps.
+create function sync.lock_buckets(p_buckets bigint[]) returns void
+    language plpgsql volatile as $$
+declare
+    bucket bigint;
+begin
+    foreach bucket in array p_buckets loop
+        perform pg_advisory_xact_lock(1817, bucket::integer);
+    end loop;
+end $$;
+
 -- Finds or makes the buckets and limits that bind a call, and remembers them under the digest of their text. p_limits:
 -- [{"scope", "owner", "requests", "per_seconds", "counts", "zone", "anchor", "burst"}].
 create or replace function sync.bind_limits(p_partner text, p_digest uuid, p_limits jsonb, p_jitter interval) returns sync.rate_binding
@@ -133,10 +145,11 @@ declare
     logged_at timestamptz;
     leased boolean;
 begin
+    perform sync.lock_buckets(array(select distinct unnest(p_buckets) order by 1));
     select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), bool_or(b.narrowed), sync.limiter_now(),
         max(b.last_at), min(b.first_expiry_at), max(b.logged_at), bool_or(b.leased)
     into held.ids, held.granted, held.logged, held.narrowed, held.clock_at, held.now_at, first_expiry_at, logged_at, leased
-    from (select * from sync.rate_bucket where id = any (p_buckets) order by id for update) b;
+    from (select * from sync.rate_bucket where id = any (p_buckets) order by id) b;
     held.now_at := greatest(held.now_at, held.clock_at);
     if first_expiry_at <= held.now_at then
         perform sync.close_expired(held.ids, held.now_at);
@@ -195,10 +208,11 @@ declare
     gone bigint;
     room bigint;
 begin
+    perform sync.lock_buckets(binding.buckets);
     select array_agg(b.id), array_agg(b.granted), array_agg(b.logged), max(b.last_at), min(b.first_expiry_at), max(b.logged_at),
         bool_or(b.narrowed or b.leased or b.granted / 1000 <> (b.granted + p_count) / 1000), sync.limiter_now()
     into held.ids, held.granted, held.logged, held.now_at, first_expiry_at, logged_at, held.narrowed, held.clock_at
-    from (select * from sync.rate_bucket where id = any (binding.buckets) order by id for update) b;
+    from sync.rate_bucket b where b.id = any (binding.buckets);
     held.left_at := least(held.clock_at, greatest(logged_at, coalesce(p_left_at, held.clock_at)));
     -- Calls that have left their window by now make room, which the long way counts; it also prunes, each thousand calls.
     if held.narrowed or held.now_at > held.clock_at or first_expiry_at <= held.clock_at

@@ -137,6 +137,13 @@ def test_a_day_that_is_used_up_by_somebody_else_is_left_alone_after_some_tries(l
     assert tries <= 6
 
 
+def test_one_call_that_came_too_close_takes_away_a_fifth(ledger: TestLedger) -> None:
+    limits = of(Limit(scope="vendor", requests=5, per_seconds=1, counts="spaced"))
+    refuse(ledger, ledger.ask(limits, 1, at=START), at=0.1)
+    grant = ledger.ask(limits, 2, at=after(2))
+    assert grant.retry_at == after(2.25)
+
+
 @quick
 @given(used=st.integers(1, 60), unsent=st.lists(st.integers(1, 10), min_size=1, max_size=4), again=st.booleans())
 def test_a_lesson_takes_something_away_and_about_half_at_most(
