@@ -381,7 +381,7 @@ begin
         again_at := sync.retry_of(binding, room.ahead, greatest(granted_at, stop.until_at), granted_at);
         if slack is not null and stop.until_at <= granted_at then
             again_at := case when again_at > clock_at + lead then again_at - lead
-                else greatest(again_at, slot_at - lead) end;
+                when slot_at > clock_at + 1.2 * lead then slot_at - lead else again_at end;
         end if;
         retry_at := nullif(again_at, 'infinity');
         if not queue.others then
