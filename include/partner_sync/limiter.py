@@ -165,13 +165,17 @@ class PrepaidGate:
 
         Raises LimitReachedError when all are used, the grant expired or the partner said stop.
         """
-        _wait_for(self._grant, self._clock)
+        self.wait()
         with self._lock:
             now = self._clock()
             if self._left < 1 or now >= self._grant.usable_until:
                 raise self._refusal()
             self._left -= 1
             self._taken_at = now
+
+    def wait(self) -> None:
+        """Until the moment from which its calls may leave."""
+        _wait_for(self._grant, self._clock)
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         with self._lock:

@@ -150,6 +150,9 @@ class Turnstile:
     def take(self, endpoint: str) -> None:
         here = self._here
         permit = here.permit
+        if permit is not None:
+            # What the partner says meanwhile still counts.
+            permit.opened.gate.wait()
         if permit is None or self.told_to_stop:
             raise LimitReachedError(partner=self._partner, retry_at=None)
         if permit.used or (self._by_endpoint and permit.opened.endpoint != endpoint):
