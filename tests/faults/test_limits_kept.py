@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 SECONDS = 75.0
 SHARED_SECONDS = 150.0
 #: The benchmark shows 0.97; a machine that is busy with other things must not turn a test red.
-LEAST_USED = 0.75
+LEAST_USED = 0.85
 
 
 @pytest.fixture
