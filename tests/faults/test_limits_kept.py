@@ -14,6 +14,8 @@ SECONDS = 75.0
 SHARED_SECONDS = 150.0
 #: The benchmark shows 0.97; a machine that is busy with other things must not turn a test red.
 LEAST_USED = 0.85
+#: What a 429 has taught stays a tenth below what the partner would let through.
+LEAST_USED_BESIDE_ANOTHER = 0.75
 
 
 @pytest.fixture
@@ -38,4 +40,5 @@ def test_a_second_client_that_nobody_announced_is_soon_made_room_for(place: Plac
     """Also by a partner that says nothing but 429."""
     found = by_slug(measured(place, SHARED_CASES, seconds=SHARED_SECONDS, visits=400))
     assert {slug: one.later_refused_share for slug, one in found.items() if one.later_refused_share >= 0.01} == {}
-    assert {slug: one.share for slug, one in found.items() if one.share < LEAST_USED * one.least_share} == {}
+    least = {slug: LEAST_USED_BESIDE_ANOTHER * one.least_share for slug, one in found.items()}
+    assert {slug: one.share for slug, one in found.items() if one.share < least[slug]} == {}
