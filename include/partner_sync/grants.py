@@ -26,8 +26,11 @@ CallClass = Literal["request", "tick", "master"]
 #: Why fewer calls were granted than asked for.
 Reason = Literal["limit", "paused", "circuit_open", "held"]
 
-#: How long to stop when the partner asks us to slow down and names no time, or says what is left and not for how long.
+#: How long to stop when the partner asks us to slow down and names no time (a 429 is better known: sync.learn), or says
+#: what is left and not for how long.
 UNNAMED_PAUSE_SECONDS = 30.0
+#: A call of a limit that lets one through at a time is granted so long before it may leave: the time to get it ready.
+LEAD_SECONDS = 0.15
 _TOO_MANY_REQUESTS = 429
 
 
@@ -56,10 +59,11 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """``count`` calls that may leave until ``expires_at`` (the database's clock); 0 when none fits now.
+    """``count`` calls that may leave from ``granted_at`` to ``expires_at`` (the database's clock); 0: none fits now.
 
     ``reason``: why it is fewer than was asked for, None when it is not. ``retry_at``: when one more fits; None also
-    when that depends on a person (held). ``asked_at``: this process's monotonic clock before the question was sent.
+    when that depends on a person (held). ``clock_at``: the database's clock when it was asked, ``granted_at`` can be
+    ahead of it. ``asked_at``, ``answered_at``: this process's monotonic clock before the question and after the answer.
     ``left``: what each of the limits had left after it.
     """
 
@@ -70,7 +74,9 @@ class Grant:
     reason: Reason | None
     caller: Caller = field(repr=False)
     endpoint: str | None = field(repr=False)
+    clock_at: datetime = field(repr=False)
     asked_at: float = field(repr=False)
+    answered_at: float = field(repr=False)
     grant_id: int | None = field(repr=False)
     buckets: tuple[int, ...] = field(repr=False)
     left: tuple[int, ...] = field(repr=False)
@@ -80,9 +86,40 @@ class Grant:
         return self.caller.partner
 
     @property
+    def leases(self) -> bool:
+        """Whether its calls are counted while they are in flight."""
+        return self.caller.binding(self.endpoint).leases
+
+    @property
     def usable_until(self) -> float:
         """The expiry by this process's monotonic clock: not later than by the database's."""
-        return self.asked_at + (self.expires_at - self.granted_at).total_seconds()
+        return self.asked_at + (self.expires_at - self._asked_at).total_seconds()
+
+    @property
+    def usable_from(self) -> float:
+        """When the first call may leave, by this process's monotonic clock: not earlier than by the database's."""
+        return self.answered_at + self._ahead.total_seconds()
+
+    @property
+    def seconds_until_more(self) -> float:
+        """From the question to ``retry_at``; infinite when that depends on a person."""
+        return math.inf if self.retry_at is None else (self.retry_at - self._asked_at).total_seconds()
+
+    def moment(self, at: float) -> datetime:
+        """A moment of this process's monotonic clock by the database's, at the latest."""
+        return self._asked_at + timedelta(seconds=at - self.asked_at)
+
+    @property
+    def _asked_at(self) -> datetime:
+        return self.granted_at - self._ahead
+
+    @property
+    def _ahead(self) -> timedelta:
+        """How far the grant is ahead of the clock. What is more than a lead is a clock that was set back: the ledger
+        goes on from where it was, and nobody waits for that.
+        """
+        ahead = max(timedelta(), self.granted_at - self.clock_at)
+        return ahead if ahead <= timedelta(seconds=2 * LEAD_SECONDS) else timedelta()
 
     def refusal(self) -> LimitReachedError:
         """The error that says why there is no call, and when to ask again."""
@@ -98,17 +135,30 @@ class Grant:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What a partner said about slowing down: the scope it named, if any, until when, and by which status."""
+    """What a partner said about slowing down: the scope it named, if any, until when, and by which status.
+
+    ``until_at``: None when a 429 names no time; the ledger knows its window, and how often that happened.
+    """
 
     scope: str | None
-    until_at: datetime
+    until_at: datetime | None
     status: int = _TOO_MANY_REQUESTS
 
     @classmethod
     def of(cls, *, status: int, scope: str | None, retry_at: datetime | None) -> Heard:
         """``retry_at``: None when the partner named no time."""
-        until_at = retry_at or datetime.now(UTC) + timedelta(seconds=UNNAMED_PAUSE_SECONDS)
-        return cls(scope=scope, until_at=until_at, status=status)
+        if retry_at is None and status != _TOO_MANY_REQUESTS:
+            retry_at = _unnamed_end()
+        return cls(scope=scope, until_at=retry_at, status=status)
+
+    @property
+    def ends_at(self) -> datetime:
+        """Until when to stop, as long as the ledger has not been asked."""
+        return self.until_at or _unnamed_end()
+
+
+def _unnamed_end() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=UNNAMED_PAUSE_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,17 +242,24 @@ def finish_grant(conn: Connection, grant: Grant, *, left_at: datetime | None = N
             conn.execute(statement("limiter.finish_grant"), values)
 
 
+def free_places(conn: Connection, grant: Grant, calls: int) -> None:
+    """Say that so many calls of a grant are back and others still in flight: as many may leave instead."""
+    values = {"grant_id": grant.grant_id, "buckets": list(grant.buckets), "calls": calls}
+    with translated_errors():
+        conn.execute(statement("limiter.free_places"), values)
+
+
 def apply_heard(conn: Connection, grant: Grant, heard: Sequence[Heard], *, unsent: int) -> None:
     """Stop everybody for as long as the partner said; a 429 also teaches the limits that fewer calls fit.
 
     ``unsent``: how many calls of the grant did not get through.
     """
-    until_by_said: dict[tuple[str | None, bool], datetime] = {}
+    ends_by_said: dict[tuple[str | None, bool], list[datetime]] = {}
     for one in heard:
-        said = one.scope, one.status == _TOO_MANY_REQUESTS
-        until_by_said[said] = max(one.until_at, until_by_said.get(said, one.until_at))
-    for (scope, refused), until_at in until_by_said.items():
-        facts = grant.caller.facts(grant.endpoint) | {"until_at": until_at, "scope": scope}
+        ends = ends_by_said.setdefault((one.scope, one.status == _TOO_MANY_REQUESTS), [])
+        ends += [] if one.until_at is None else [one.until_at]
+    for (scope, refused), ends in ends_by_said.items():
+        facts = grant.caller.facts(grant.endpoint) | {"until_at": max(ends, default=None), "scope": scope}
         if refused:
             facts |= {"granted_at": grant.granted_at, "unsent": unsent}
         with translated_errors():
@@ -248,6 +305,7 @@ def ask(conn: Connection, caller: Caller, asked: Asked) -> Grant:
         "finished": ended.grant_id if ended else None,
         "finished_buckets": list(ended.buckets) if ended else None,
         "left_at": asked.left_at,
+        "lead_seconds": min(LEAD_SECONDS, asked.hold_seconds),
     }
     started = time.monotonic()
     with translated_errors():
@@ -260,7 +318,9 @@ def ask(conn: Connection, caller: Caller, asked: Asked) -> Grant:
         reason=row["reason"],
         caller=caller,
         endpoint=asked.endpoint,
+        clock_at=row["clock_at"],
         asked_at=started,
+        answered_at=time.monotonic(),
         grant_id=row["grant_id"],
         buckets=tuple(row["buckets"]),
         left=tuple(room - row["calls"] for room in row["rooms"]),

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
@@ -27,6 +26,7 @@ from partner_sync.grants import (
     apply_told,
     ask,
     finish_grant,
+    free_places,
     pause,
     queue_up,
 )
@@ -88,11 +88,12 @@ class LedgerGate:
             with self._lock:
                 grant = ask(self._conn, self._caller, asked)
             if grant.count:
+                _wait_for(grant)
                 self._calls.grant = grant
                 if time.monotonic() - started <= self._caller.limits.grant_ttl_seconds:
                     return
                 continue
-            wait_seconds = _wait_seconds(grant)
+            wait_seconds = grant.seconds_until_more
             if time.monotonic() + wait_seconds > give_up:
                 raise grant.refusal()
             time.sleep(wait_seconds)
@@ -105,7 +106,7 @@ class LedgerGate:
                 apply_heard(self._conn, grant, [heard], unsent=1)
             else:
                 names = {"partner": self._caller.partner, "organization": self._caller.organization}
-                pause(self._conn, **names, until_at=heard.until_at, scope=heard.scope)
+                pause(self._conn, **names, until_at=heard.ends_at, scope=heard.scope)
 
     def told(self, quotas: Sequence[Quota]) -> None:
         with self._lock:
@@ -120,7 +121,7 @@ class LedgerGate:
             if (calls := self._tally.take()) is not None:
                 names = {"partner": self._caller.partner, "organization": self._caller.organization}
                 report_calls(self._conn, calls, **names, rule=self._caller.limits.circuit)
-            if grant is not None and grant.caller.binding(grant.endpoint).leases:
+            if grant is not None and grant.leases:
                 self._calls.grant = None
                 finish_grant(self._conn, grant)
 
@@ -146,6 +147,8 @@ class PrepaidGate:
         self._heard: list[Heard] = []
         self._quotas: list[Quota] = []
         self._applied = (0, 0)
+        # Calls that did not leave because the partner said stop.
+        self._kept_back = 0
 
     @property
     def heard(self) -> tuple[Heard, ...]:
@@ -155,10 +158,14 @@ class PrepaidGate:
     @property
     def left_at(self) -> datetime:
         """When the last call left, by the database's clock, at the latest."""
-        return self._grant.granted_at + timedelta(seconds=self._taken_at - self._grant.asked_at)
+        return self._grant.moment(self._taken_at)
 
     def take(self, endpoint: str) -> None:
-        """Hand out one call; raises LimitReachedError when all are used, the grant expired or the partner said stop."""
+        """Hand out one call when its moment has come, which is a part of a second away at most.
+
+        Raises LimitReachedError when all are used, the grant expired or the partner said stop.
+        """
+        self.wait()
         with self._lock:
             now = self._clock()
             if self._left < 1 or now >= self._grant.usable_until:
@@ -166,10 +173,14 @@ class PrepaidGate:
             self._left -= 1
             self._taken_at = now
 
+    def wait(self) -> None:
+        """Until the moment from which its calls may leave."""
+        _wait_for(self._grant, self._clock)
+
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         with self._lock:
             self._heard.append(Heard.of(status=status, scope=scope, retry_at=retry_at))
-            self._left = 0
+            self._kept_back, self._left = self._kept_back + self._left, 0
 
     def told(self, quotas: Sequence[Quota]) -> None:
         with self._lock:
@@ -188,8 +199,9 @@ class PrepaidGate:
         with self._lock:
             heard, quotas = self._heard[self._applied[0] :], self._quotas[self._applied[1] :]
             self._applied = (len(self._heard), len(self._quotas))
+            unsent, self._kept_back = len(heard) + self._kept_back, 0
         if heard:
-            apply_heard(conn, self._grant, heard, unsent=len(heard))
+            apply_heard(conn, self._grant, heard, unsent=unsent)
         apply_told(conn, self._grant, quotas)
 
     def settle(self, conn: Connection) -> Grant:
@@ -203,17 +215,19 @@ class PrepaidGate:
         finish_grant(conn, self.settle(conn), left_at=self.left_at)
 
     def _refusal(self) -> LimitReachedError:
-        said = [heard.until_at for heard in self._heard]
+        said = [heard.ends_at for heard in self._heard]
         said += [quota.reset_at for quota in self._quotas if quota.remaining == 0 and quota.reset_at is not None]
         retry_at = max([*said, self._grant.retry_at or datetime.now(UTC)])
         return LimitReachedError(partner=self._grant.partner, retry_at=retry_at, reason="paused" if said else "limit")
 
 
-def _wait_seconds(grant: Grant) -> float:
-    return math.inf if grant.retry_at is None else (grant.retry_at - grant.granted_at).total_seconds()
+def _wait_for(grant: Grant, clock: Callable[[], float] = time.monotonic) -> None:
+    """Until the moment from which the calls of a grant may leave."""
+    if (early := grant.usable_from - clock()) > 0:
+        time.sleep(early)
 
 
 __all__ = [
     "CallClass", "Caller", "Grant", "Heard", "LedgerGate", "Limit", "Limits", "PrepaidGate", "Reason", "acquire",
-    "apply_heard", "apply_told", "finish_grant", "pause", "queue_up", "renew", "seconds_for",
+    "apply_heard", "apply_told", "finish_grant", "free_places", "pause", "queue_up", "renew", "seconds_for",
 ]  # fmt: skip

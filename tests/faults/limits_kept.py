@@ -26,13 +26,16 @@ LONGEST_WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A partner with its limits. ``second_client_per_second``: what another client takes of them, unannounced."""
+    """A partner with its limits. ``second_client_per_second``: what another client takes of them, unannounced.
+    ``work_seconds``: how long it works on a call, half as much more or less.
+    """
 
     slug: str
     limits: tuple[Allowed, ...]
     one_organization: bool = False
     says: str = "retry_after"
     second_client_per_second: float = 0.0
+    work_seconds: float = WORK_SECONDS
 
     @property
     def longest_window_seconds(self) -> float:
@@ -63,6 +66,7 @@ CASES = (
             Allowed(scope="vendor", requests=100, per_seconds=10),
         ),
     ),
+    Case(slug="in_flight", limits=(Allowed(scope="vendor", requests=6, counts="in_flight"),), work_seconds=0.5),
 )
 SHARED_CASES = tuple(
     Case(
@@ -126,7 +130,7 @@ def measured(place: Place, cases: Sequence[Case], *, seconds: float, visits: int
 def _partner(case: Case) -> Iterator[str]:
     """The address of the judging partner, with the second client at work."""
     limits = json.dumps([asdict(limit) for limit in case.limits])
-    ways = {"jitter_seconds": WAY_SECONDS, "work_seconds": WORK_SECONDS}
+    ways = {"jitter_seconds": WAY_SECONDS, "work_seconds": case.work_seconds}
     with running("counting_partner", limits=limits, says=case.says, **ways) as address, ExitStack() as stack:
         if case.second_client_per_second:
             rate = {"per_second": case.second_client_per_second}
@@ -155,6 +159,8 @@ def _as_file(limit: Allowed) -> dict[str, Any]:
     document = {name: value for name, value in asdict(limit).items() if value is not None}
     if limit.counts != "fixed_window":
         document = {name: value for name, value in document.items() if name not in {"zone", "anchor"}}
+    if limit.counts == "in_flight":
+        del document["per_seconds"]
     return document
 
 
@@ -178,19 +184,22 @@ def kept(case: Case, arrivals: Sequence[tuple[float, str, bool, int]]) -> Kept:
         refused=sum(not allowed for _, allowed in ours),
         refused_later=sum(not allowed for allowed in later),
         sent_later=len(later),
-        least_share=min(_least_share(limit) for limit in case.limits),
+        least_share=min(_window(case, limit) / (_window(case, limit) + JITTER_SECONDS) for limit in case.limits),
     )
 
 
 def _allowed(case: Case, limit: Allowed) -> float:
     """Calls a second, of all organizations together."""
     owners = PROCESSES if limit.scope == "organization" and not case.one_organization else 1
-    return owners * limit.requests / limit.per_seconds
+    seconds = case.work_seconds if limit.counts == "in_flight" else limit.per_seconds
+    return owners * limit.requests / seconds
 
 
-def _least_share(limit: Allowed) -> float:
-    window = limit.per_seconds / limit.requests if limit.counts == "spaced" else limit.per_seconds
-    return window / (window + JITTER_SECONDS)
+def _window(case: Case, limit: Allowed) -> float:
+    """After how many seconds a call counts no longer."""
+    return {"spaced": limit.per_seconds / limit.requests, "in_flight": case.work_seconds}.get(
+        limit.counts, limit.per_seconds
+    )
 
 
 def table(found: Sequence[Kept]) -> str:

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.long
 SECONDS = 75.0
 SHARED_SECONDS = 150.0
 #: The benchmark shows 0.97; a machine that is busy with other things must not turn a test red.
-LEAST_USED = 0.75
+LEAST_USED = 0.85
+#: What a 429 has taught stays a tenth below what the partner would let through.
+LEAST_USED_BESIDE_ANOTHER = 0.75
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def test_no_kind_of_limit_is_exceeded_and_what_is_allowed_is_used(place: Place) 
 
 
 def test_a_second_client_that_nobody_announced_is_soon_made_room_for(place: Place) -> None:
-    """By a partner that says nothing with its 429 less is learned in a minute: each costs a pause of half of it."""
-    telling = [case for case in SHARED_CASES if case.says != "nothing"]
-    found = by_slug(measured(place, telling, seconds=SHARED_SECONDS, visits=400))
+    """Also by a partner that says nothing but 429."""
+    found = by_slug(measured(place, SHARED_CASES, seconds=SHARED_SECONDS, visits=400))
     assert {slug: one.later_refused_share for slug, one in found.items() if one.later_refused_share >= 0.01} == {}
-    assert {slug: one.share for slug, one in found.items() if one.share < LEAST_USED * one.least_share} == {}
+    least = {slug: LEAST_USED_BESIDE_ANOTHER * one.least_share for slug, one in found.items()}
+    assert {slug: one.share for slug, one in found.items() if one.share < least[slug]} == {}

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from partner_sync.errors import LimitReachedError
-from partner_sync.limiter import LedgerGate, Limit, Limits, acquire, finish_grant
+from partner_sync.limiter import LedgerGate, Limit, Limits, acquire, finish_grant, free_places
 from postgres.limiter_clock import START, TestLedger, after
 from postgres_server import Database
 
@@ -28,10 +28,19 @@ def test_a_finished_grant_frees_its_places_at_once(ledger: TestLedger) -> None:
     assert ledger.ask(LIMITS, 3, at=after(1)).count == 3
 
 
+def test_a_call_that_is_back_frees_its_place_while_others_of_its_grant_are_in_flight(ledger: TestLedger) -> None:
+    grant = ledger.ask(LIMITS, 3, at=START)
+    free_places(ledger.conn, grant, 2)
+    assert ledger.ask(LIMITS, 3, at=after(1), organization="botan").count == 2
+    ledger.at(after(2))
+    finish_grant(ledger.conn, grant)
+    assert ledger.ask(LIMITS, 3, at=after(2), organization="botan").count == 1
+
+
 def test_who_finds_no_place_looks_again_soon(ledger: TestLedger) -> None:
     ledger.ask(LIMITS, 3, at=START)
-    assert ledger.ask(LIMITS, at=after(1)).retry_at == after(1.5)
-    assert ledger.ask(LIMITS, at=after(49.8)).retry_at == after(50)
+    assert ledger.ask(LIMITS, at=after(1)).retry_at == after(1.1)
+    assert ledger.ask(LIMITS, at=after(49.95)).retry_at == after(50)
 
 
 def test_a_dead_process_holds_its_places_no_longer_than_its_calls_can_take(ledger: TestLedger) -> None:

@@ -64,7 +64,8 @@ class Pipeline:
         # What came back and is not written yet: its visits are being edited.
         self._unwritten: list[Mapping[str, Any]] = []
         recoverable = kind.can.read_back or kind.can.idempotency_key
-        self._pace = _Pace(partner.concurrency, recoverable=recoverable)
+        in_flight_counts = any(limit.counts == "in_flight" for limit in partner.limits)
+        self._pace = _Pace(partner.concurrency, keeps_ready=recoverable and not in_flight_counts)
         self._full = False
 
     def run(self) -> None:
@@ -197,10 +198,11 @@ class Pipeline:
 class _Pace:
     """How long calls take, and so how many errands to keep ready beyond those on their way."""
 
-    def __init__(self, concurrency: int, *, recoverable: bool) -> None:
+    def __init__(self, concurrency: int, *, keeps_ready: bool) -> None:
         self._concurrency = concurrency
-        # Without a way to look it up, each call that is ready when this process dies is one for a person.
-        self._most = _MOST_AHEAD if recoverable else 0
+        # Without a way to look it up, each call that is ready when this process dies is one for a person; and one that
+        # is ready holds a place among those in flight.
+        self._most = _MOST_AHEAD if keeps_ready else 0
         self.call_seconds = 0.0
 
     @property

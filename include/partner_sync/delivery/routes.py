@@ -118,4 +118,4 @@ class Grants:
 
 def _seconds_until_more(grant: Grant) -> float:
     """By the database's clock; an hour when that depends on a person."""
-    return (grant.retry_at - grant.granted_at).total_seconds() if grant.retry_at else 3600.0
+    return min(grant.seconds_until_more, 3600.0)

@@ -12,7 +12,7 @@ from datetime import datetime
 from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
 from partner_sync.errors import LimitReachedError
-from partner_sync.grants import Asked, CallClass, Caller, Grant, ask, finish_grant
+from partner_sync.grants import Asked, CallClass, Caller, Grant, ask, finish_grant, free_places
 from partner_sync.kinds.interface import Quota
 from partner_sync.limiter import PrepaidGate
 from partner_sync.limits import limits_of
@@ -21,13 +21,22 @@ from partner_sync.partners.model import Partner
 
 @dataclass(eq=False)
 class _Open:
-    """A grant of which calls may still leave, or are on their way: ``out`` permits have not come back."""
+    """A grant of which calls may still leave, or are on their way: ``out`` permits have not come back, and ``freed`` of
+    those that have do not count as in flight any more.
+    """
 
     grant: Grant
     gate: PrepaidGate
     endpoint: str
     office: str | None
     out: int
+    freed: int = 0
+
+    def came_back(self) -> int:
+        """How many calls have come back since the last time, where calls in flight are counted."""
+        back = self.grant.count - self.out - self.freed if self.grant.leases else 0
+        self.freed += back
+        return back
 
 
 @dataclass(eq=False)
@@ -103,19 +112,29 @@ class Turnstile:
             permit.opened.out -= 1
 
     def finish(self) -> frozenset[tuple[str, str | None]]:
-        """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way.
-        Returns their endpoints and offices. ``end_grants``, or the next grant, makes them count from when they left.
+        """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way:
+        ``end_grants``, or the next grant, makes them count from when they left. Calls in flight that are back free their
+        places one by one. Returns the endpoints and offices for which more may be granted by that.
         """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
         with self._connection_lock:
-            for each in opened:
-                if each.out > 0:
-                    each.gate.apply(self._conn)
-                elif (grant := each.gate.settle(self._conn)).count:
-                    self._over.append((grant, each.gate.left_at))
+            changed = [each for each in opened if self._write_down(each)]
         self._report()
-        return frozenset((each.endpoint, each.office) for each in opened if each.out <= 0 and each.grant.count)
+        return frozenset((each.endpoint, each.office) for each in changed)
+
+    def _write_down(self, opened: _Open) -> bool:
+        """Whether more may be granted by that."""
+        if opened.out <= 0:
+            grant = opened.gate.settle(self._conn)
+            if grant.count:
+                self._over.append((grant, opened.gate.left_at))
+            return grant.count > 0
+        opened.gate.apply(self._conn)
+        back = opened.came_back()
+        if back:
+            free_places(self._conn, opened.grant, back)
+        return back > 0
 
     def end_grants(self) -> None:
         """Let the grants that are over count from when their last calls left, no longer from their expiry."""
@@ -145,6 +164,9 @@ class Turnstile:
     def take(self, endpoint: str) -> None:
         here = self._here
         permit = here.permit
+        if permit is not None:
+            # What the partner says meanwhile still counts.
+            permit.opened.gate.wait()
         if permit is None or self.told_to_stop:
             raise LimitReachedError(partner=self._partner, retry_at=None)
         if permit.used or (self._by_endpoint and permit.opened.endpoint != endpoint):
