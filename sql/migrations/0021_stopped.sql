@@ -33,16 +33,6 @@ $$;
 comment on function sync.blocked_reasons is
     'Visits that cannot leave now, and why: a key that is missing (rule 14), a circuit that is open, a hold.';
 
--- As before: what a key is missing for, whatever else stops the organization.
-create or replace function sync.blocked(partner text, organization text, needs text[])
-    returns table (visit_id text, week date, office_id bigint, missing text[])
-    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
-    select b.visit_id, b.week, b.office_id, array_agg(b.entity order by b.entity)
-    from sync.blocked_reasons($1, $2, $3) b
-    where b.entity = any ($3)
-    group by b.visit_id, b.week, b.office_id
-$$;
-
 -- How long it takes until the last of p_calls may leave when nobody else asks: what is granted already counts, and what the
 -- partner has said, as long as that holds. Null: until somebody resumes. Told to people, never to a caller; what is written
 -- on the way (expired grants, new buckets) is the limiter's own, and may be rolled back.

@@ -209,7 +209,3 @@ def test_a_visit_that_lacks_a_key_as_well_is_counted_by_that(product: Product) -
 def test_a_stop_of_another_organization_is_no_reason(product: Product) -> None:
     hold(product.database, "ume")
     assert [row[0] for row in reasons(product)] == ["v2"]
-    blocked = product.database.connect("run").execute(
-        "select visit_id, missing from sync.blocked('honoka', 'sakura', %s)", (list(NEEDS),)
-    )
-    assert [tuple(row.values()) for row in blocked] == [("v2", ["patient"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stack.migrations import refuse_downgrade, run_sql_file
 
 revision = "0021"
-down_revision = "0018"
+down_revision = "0024"
 
 
 def upgrade() -> None:
