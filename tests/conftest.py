@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from live_stack import temporary_installation
 from postgres_server import TEMPLATE, Clones, Database, Server, running_cluster
@@ -16,6 +17,10 @@ from stack.up import bring_up
 # A test must never meet the developer's own Airflow, database or home; nothing imported above reads these.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW", "PG", "PARTNER_SYNC"))]:
     del os.environ[_name]
+
+# How long an example takes says how busy the machine is, and nothing of what a test is about.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
