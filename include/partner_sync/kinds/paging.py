@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from partner_sync.kinds.visit_body import shown_at
 from partner_sync.partners.master import (
     CursorPaging,
     LinkHeaderPaging,
@@ -126,13 +127,25 @@ class _Cursors:
         return Step(parameters=_sized(self.style, {} if at is None else {self.style.cursor: at}))
 
     def following(self, at: Any, answer: Received, *, received: int) -> Any:
-        token = value_at(answer.body, self.style.next_at)
+        shown, token = shown_at(answer.body, self.style.next_at)
+        if not shown and at is None:
+            self._refuse_to_end_at_a_full_page(answer)
         if token is None or token == "" or token is False:
             return None
         if type(token) not in (str, int) or len(str(token)) > _MAX_TOKEN:
             msg = f"the token at {self.style.next_at} is neither text nor number"
             raise ListingFault(msg)
         return token
+
+    def _refuse_to_end_at_a_full_page(self, answer: Received) -> None:
+        """A mistyped ``next_at`` would read one page of many and look complete; a total tells the same better."""
+        size = self.style.size_value
+        if size and len(answer.records) >= size and self.style.total_at is None:
+            msg = (
+                f"the first page is full and says nothing at {self.style.next_at}, not even that it is the last: "
+                "`next_at` is another path, or the partner file needs `total_at`"
+            )
+            raise ListingFault(msg)
 
 
 @dataclass(frozen=True)

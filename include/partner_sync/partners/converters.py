@@ -17,7 +17,7 @@ import jaconv
 
 from partner_sync.partners.dates import parse_date
 from partner_sync.partners.fields import FieldType
-from partner_sync.partners.parts import InField, OutField, code_tables
+from partner_sync.partners.parts import InField, OutField
 from partner_sync.weeks import TOKYO
 
 Converter = Callable[[Any], Any]
@@ -29,6 +29,7 @@ NOT_CRITICAL = frozenset({"unmapped_code", "name_not_split", "not_a_postal_code"
 _SPACES = re.compile(r"[\s　]+")
 _KANA_READY = re.compile(r"[ァ-ヶー]+(?:　[ァ-ヶー]+)*")
 _NOT_DIGITS = re.compile(r"[^0-9A-Za-z]+")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _POSTAL = re.compile(r"\d{7}")
 
 
@@ -98,8 +99,7 @@ def _refuse(code: str) -> Any:
 
 
 def _code_map(mapped: InField) -> Converter:
-    table = code_tables()[mapped.codes or ""]
-    get = table.get
+    get = mapped.table.get
 
     def convert(value: Any) -> str | None:
         if type(value) is str and (known := get(value)) is not None:
@@ -149,9 +149,8 @@ def _split(which: str, before: Converter) -> Converter:
 
 
 def _boolean(mapped: InField) -> Converter:
-    # True == 1 in Python, so the type is part of the comparison.
-    yes = {(type(each), each) for each in mapped.true_when}
-    no = {(type(each), each) for each in mapped.false_when}
+    yes = {_sign(each) for each in mapped.true_when}
+    no = {_sign(each) for each in mapped.false_when}
     true_is_yes = (bool, True) in yes
 
     def convert(value: Any) -> bool | None:
@@ -159,14 +158,21 @@ def _boolean(mapped: InField) -> Converter:
             return True
         if value is None or value == "":
             return None
-        typed = (type(value), value.strip().lower() if isinstance(value, str) else value)
-        if isinstance(value, str | int | bool) and typed in yes:
-            return True
-        if isinstance(value, str | int | bool) and typed in no:
-            return False
+        if isinstance(value, str | int | bool):
+            sign = _sign(value)
+            if sign in yes:
+                return True
+            if sign in no:
+                return False
         raise Unfit("not_a_boolean")
 
     return convert
+
+
+def _sign(value: str | int | bool) -> tuple[type, str | int | bool]:
+    """A sign of yes or no, as it is compared: texts without outer space, capital and small letters alike."""
+    # True == 1 in Python, so the type is part of the comparison.
+    return (type(value), value.strip().lower() if isinstance(value, str) else value)
 
 
 def _postal_code(value: Any) -> str | None:
@@ -226,15 +232,22 @@ def out_converter(mapped: OutField) -> Converter:
         return lambda _value: mapped.value
     if mapped.convert == "code_map":
         codes: dict[str, str] = {}
-        for theirs, ours in code_tables()[mapped.codes or ""].items():
+        for theirs, ours in mapped.table.items():
             codes.setdefault(ours, theirs)
         return lambda value: None if value is None else codes.get(str(value)) or _refuse("unmapped_code")
+    if mapped.convert == "integer":
+        return lambda value: None if value is None else _whole_number(str(value))
     zone = ZoneInfo(mapped.zone) if mapped.zone else UTC
     if mapped.convert == "datetime":
         return lambda value: None if value is None else value.astimezone(zone).isoformat(timespec="seconds")
     if mapped.convert == "date":
         return lambda value: None if value is None else _day_of(value).isoformat()
     return lambda value: None if value is None else str(value)
+
+
+def _whole_number(text: str) -> int:
+    # A number does not carry leading zeros: 007 and 7 may be two keys of the partner.
+    return int(text) if _INTEGER.fullmatch(text) else _refuse("not_an_integer")
 
 
 def _day_of(value: date | datetime) -> date:

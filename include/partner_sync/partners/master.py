@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from partner_sync.partners import fields
 from partner_sync.partners.fields import Entity
@@ -20,6 +20,7 @@ from partner_sync.partners.parts import (
     PathTemplate,
     Text,
     ZoneName,
+    near,
     refuse,
 )
 
@@ -127,26 +128,27 @@ class MasterEntity(Part):
         return self
 
 
-class Master(Part):
-    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only."""
-
-    schedule: Cron | None = None
-    entities: Annotated[Mapping[Entity, MasterEntity], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _fields_are_canonical(self) -> Master:
-        refuse([found for name, entity in self.entities.items() for found in _disagreements(name, entity)])
-        return self
-
-
 def _disagreements(entity: Entity, section: MasterEntity) -> list[Disagreement]:
     found: list[Disagreement] = []
     for name, mapped in section.map.items():
         field = fields.field(entity, name)
         if field is None:
             known = ", ".join(each.name for each in fields.CANONICAL[entity])
-            found.append((("entities", entity, "map", name), f"is not a canonical field; known are {known}"))
+            text = f"is not a canonical field{near(name, known.split(', '))}; known are {known}"
+            found.append(((entity, "map", name), text))
         elif mapped.convert not in _CONVERTERS_OF[field.type]:
             text = f"the converter {mapped.convert} does not give a {field.type}"
-            found.append((("entities", entity, "map", name), text))
+            found.append(((entity, "map", name), text))
     return found
+
+
+def _of_entities(entities: Mapping[Entity, MasterEntity]) -> Mapping[Entity, MasterEntity]:
+    refuse([found for name, entity in entities.items() for found in _disagreements(name, entity)])
+    return entities
+
+
+class Master(Part):
+    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only."""
+
+    schedule: Cron | None = None
+    entities: Annotated[Mapping[Entity, MasterEntity], Field(min_length=1), AfterValidator(_of_entities)]

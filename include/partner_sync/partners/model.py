@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, model
 
 from partner_sync.partners.fields import Entity
 from partner_sync.partners.master import Master, MasterEntity
-from partner_sync.partners.parts import DottedPath, HeaderName, Part, Text, ZoneName, refuse
+from partner_sync.partners.parts import Disagreement, DottedPath, HeaderName, Part, Text, ZoneName, refuse
 from partner_sync.partners.push import Push
 
 #: The stem of a partner file: used unchanged in DAG ids, pools, tags and staging partitions.
@@ -150,16 +150,14 @@ class Partner(Part):
         return self
 
     @model_validator(mode="after")
-    def _grants_outlive_connecting(self) -> Partner:
+    def _agrees(self) -> Partner:
+        found: list[Disagreement] = []
         if self.grant_ttl_seconds < self.timeouts.connect_seconds:
-            raise ValueError("`grant_ttl_seconds` must be at least `connect_seconds`: a call departs within its grant")
-        return self
-
-    @model_validator(mode="after")
-    def _limited_endpoints_exist(self) -> Partner:
+            text = "must be at least `connect_seconds`: a call departs within its grant"
+            found.append((("grant_ttl_seconds",), text))
         text = f"must be one of {', '.join(self.endpoints)}"
         named = [(at, limit.endpoint) for at, limit in enumerate(self.limits) if limit.endpoint is not None]
-        refuse([(("limits", at, "endpoint"), text) for at, endpoint in named if endpoint not in self.endpoints])
+        refuse([*found, *((("limits", at, "endpoint"), text) for at, name in named if name not in self.endpoints)])
         return self
 
     def listing_of(self, entity: Entity) -> MasterEntity:

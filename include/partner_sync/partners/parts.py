@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +34,12 @@ def refuse(found: list[Disagreement]) -> None:
     """Raise all disagreements of a section as one error of pydantic; the loader takes it apart again."""
     if found:
         raise PydanticCustomError("disagreement", "{text}", {"text": "; ".join(m for _, m in found), "found": found})
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Words that ask whether the known name most like ``name`` was meant; empty when none is like it."""
+    found = difflib.get_close_matches(name, [each for each in known if each != name], n=1)
+    return f"; did you mean `{found[0]}`?" if found else ""
 
 
 def _dotted(path: str) -> str:
@@ -103,14 +110,19 @@ def code_tables() -> dict[str, dict[str, str]]:
     return tables
 
 
-def _known_table(name: str) -> str:
-    if name not in code_tables():
-        msg = f"is not a known code table; known are {', '.join(sorted(code_tables()))}"
+def _table(codes: Any) -> str | dict[str, str]:
+    if isinstance(codes, dict) and codes and all(isinstance(code, str) for pair in codes.items() for code in pair):
+        return codes
+    if not isinstance(codes, str):
+        raise ValueError("must be the name of a code table, or a table of the partner's codes to ours, all in quotes")
+    if codes not in code_tables():
+        msg = f"is not a known code table; known are {', '.join(sorted(code_tables()))}, or write the table itself"
         raise ValueError(msg)
-    return name
+    return codes
 
 
-CodeTable = Annotated[Text, AfterValidator(_known_table)]
+#: The name of a table of ``codes.yaml``, or a table that stands in the partner file itself.
+CodeTable = Annotated[Any, AfterValidator(_table)]
 
 
 class Condition(Part):
@@ -131,9 +143,14 @@ class _FieldMap(Part):
     """Where a field comes from and the one named converter it goes through."""
 
     source: DottedPath | None = Field(default=None, alias="from")
-    codes: CodeTable | None = None
+    codes: CodeTable = None
     zone: ZoneName | None = None
     value: Scalar | None = None
+
+    @property
+    def table(self) -> Mapping[str, str]:
+        """The code table that is named or written here: the partner's code to the canonical code."""
+        return self.codes if isinstance(self.codes, dict) else code_tables()[self.codes or ""]
 
     @model_validator(mode="before")
     @classmethod
@@ -159,7 +176,7 @@ InConverter = Literal[
     "text", "date", "datetime", "code_map", "kana", "digits", "split_name", "boolean", "postal_code", "phone",
     "constant",
 ]  # fmt: skip
-OutConverter = Literal["text", "datetime", "date", "code_map", "constant"]
+OutConverter = Literal["text", "integer", "datetime", "date", "code_map", "constant"]
 
 #: Options beside ``from`` (where nothing else is said, ``from`` alone is needed).
 REQUIRED_OPTIONS: dict[str, frozenset[str]] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from partner_sync.partners.fields import VISIT_FIELDS
 from partner_sync.partners.master import Paging
@@ -20,11 +20,12 @@ from partner_sync.partners.parts import (
     Part,
     PathTemplate,
     Text,
+    near,
     refuse,
 )
 from partner_sync.partners.visits_list import VisitsList
 
-_TYPES_OF = {"text": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
+_TYPES_OF = {"text": "text", "integer": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
 
 class Call(Part):
@@ -153,6 +154,24 @@ class Batch(Part):
         return self
 
 
+def _disagreements(target: str, mapped: OutField) -> list[Disagreement]:
+    if mapped.source is None:
+        return []
+    where = (target,)
+    given = VISIT_FIELDS.get(mapped.source)
+    if given is None:
+        name = f"{mapped.source} is not a field of a visit"
+        return [(where, f"{name}{near(mapped.source, VISIT_FIELDS)}; known are {', '.join(VISIT_FIELDS)}")]
+    wanted = _TYPES_OF[mapped.convert]
+    fits = given == wanted or (given == "datetime" and wanted == "date")
+    return [] if fits else [(where, f"the converter {mapped.convert} does not take a {given}")]
+
+
+def _of_visits(fields: Mapping[str, OutField]) -> Mapping[str, OutField]:
+    refuse([found for target, mapped in fields.items() for found in _disagreements(target, mapped)])
+    return fields
+
+
 class Push(Part):
     """Schedules out. ``schedule`` is a cron text in Asia/Tokyo; ``live`` is the tick of each minute; with ``watch``
     a change, a finalized week or a release also starts it at once.
@@ -171,56 +190,15 @@ class Push(Part):
     read_back: ReadBack | None = None
     visits_list: VisitsList | None = Field(default=None, alias="list")
     batch: Batch | None = None
-    map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1)]
+    map: Annotated[Mapping[DottedPath, OutField], Field(min_length=1), AfterValidator(_of_visits)]
     partner_ref: DottedPath | None = None
     errors: FieldErrors | None = None
     max_attempts: PositiveInt = Field(default=8, le=50)
     approve_over_calls: PositiveInt = 5000
 
     @model_validator(mode="after")
-    def _watches_what_is_live(self) -> Push:
-        if self.watch and not self.live:
-            raise ValueError("`watch` starts the run of `live` earlier: it needs `live: true`")
-        return self
-
-    @model_validator(mode="after")
-    def _refs_can_be_known(self) -> Push:
-        calls = [self.put, self.withdraw, *([self.post] if self.post else [])]
-        uses_ref = any("{ref}" in call.path for call in calls)
-        if (uses_ref or self.post) and self.partner_ref is None:
-            raise ValueError("`{ref}` or `post` needs `partner_ref`: where the answer names the visit")
-        if "{ref}" in self.put.path and self.post is None:
-            raise ValueError("`put` by {ref} needs `post`, which creates the visit")
-        if self.post and "{ref}" in self.post.path:
-            raise ValueError("`post` cannot use {ref}: the visit has none yet")
-        if self.read_back and "{ref}" in self.read_back.path:
-            raise ValueError(
-                "`read_back` by {ref} cannot find a visit whose first answer was lost: use {key} or a search"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batches_can_be_settled(self) -> Push:
-        if self.batch is None:
-            return self
-        if self.read_back is None:
-            raise ValueError("`batch` needs `read_back`: when its answer is lost, each visit is looked up by itself")
-        if self.batch.post and (self.post is None or self.batch.post.ref_at is None):
-            raise ValueError("a `post` in batches needs `post`, and `ref_at`: where a result names the visit")
-        ours = any(mapped.source == "visit_id" for mapped in self.map.values())
-        for name in ("put", "post", "withdraw"):
-            batched: BatchCall | None = getattr(self.batch, name)
-            single: Call | None = getattr(self, name)
-            if batched and single and "{ref}" in single.path and batched.ref_in is None:
-                msg = f"`{name}` in batches needs `ref_in`: where an item carries the partner's name of the visit"
-                raise ValueError(msg)
-            if batched and name != "withdraw" and not (batched.key_in or ours):
-                msg = f"`{name}` in batches needs `key_in`, or `visit_id` in `map`: an item has to name its visit"
-                raise ValueError(msg)
-        if self.batch.post and self.batch.post.gone_when:
-            raise ValueError("`gone_when` cannot be said of a `post`: the visit was not there yet")
-        if self.batch.put and self.batch.put.gone_when and self.post is None:
-            raise ValueError("`gone_when` of a `put` in batches needs `post`, which creates the visit anew")
+    def _agrees(self) -> Push:
+        refuse([((), message) for message in (*_of_watch(self), *_of_refs(self), *_of_batches(self))])
         return self
 
     def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:
@@ -246,19 +224,39 @@ class Push(Part):
         calls = (self.put, self.post, self.withdraw, self.read_back, self.visits_list, *batch)
         return tuple(dict.fromkeys(call.endpoint for call in calls if call is not None))
 
-    @model_validator(mode="after")
-    def _fields_are_canonical(self) -> Push:
-        refuse([found for target, mapped in self.map.items() for found in _disagreements(target, mapped)])
-        return self
+
+def _of_watch(push: Push) -> Iterator[str]:
+    if push.watch and not push.live:
+        yield "`watch` starts the run of `live` earlier: it needs `live: true`"
 
 
-def _disagreements(target: str, mapped: OutField) -> list[Disagreement]:
-    if mapped.source is None:
-        return []
-    where = ("map", target)
-    given = VISIT_FIELDS.get(mapped.source)
-    if given is None:
-        return [(where, f"is not a field of a visit; known are {', '.join(VISIT_FIELDS)}")]
-    wanted = _TYPES_OF[mapped.convert]
-    fits = given == wanted or (given == "datetime" and wanted == "date")
-    return [] if fits else [(where, f"the converter {mapped.convert} does not take a {given}")]
+def _of_refs(push: Push) -> Iterator[str]:
+    """Where the partner's names of visits are used before they can be known."""
+    calls = [push.put, push.withdraw, *([push.post] if push.post else [])]
+    uses_ref = any("{ref}" in call.path for call in calls)
+    if (uses_ref or push.post) and push.partner_ref is None:
+        yield "`{ref}` or `post` needs `partner_ref`: where the answer names the visit"
+    if "{ref}" in push.put.path and push.post is None:
+        yield "`put` by {ref} needs `post`, which creates the visit"
+    if push.post and "{ref}" in push.post.path:
+        yield "`post` cannot use {ref}: the visit has none yet"
+    if push.read_back and "{ref}" in push.read_back.path:
+        yield "`read_back` by {ref} cannot find a visit whose first answer was lost: use {key} or a search"
+
+
+def _of_batches(push: Push) -> Iterator[str]:
+    """Where a batch's visits could not be told apart or looked up."""
+    if push.batch is None:
+        return
+    if push.read_back is None:
+        yield "`batch` needs `read_back`: when its answer is lost, each visit is looked up by itself"
+    if push.batch.post and (push.post is None or push.batch.post.ref_at is None):
+        yield "a `post` in batches needs `post`, and `ref_at`: where a result names the visit"
+    ours = any(mapped.source == "visit_id" for mapped in push.map.values())
+    for name in ("put", "post", "withdraw"):
+        batched: BatchCall | None = getattr(push.batch, name)
+        single: Call | None = getattr(push, name)
+        if batched and single and "{ref}" in single.path and batched.ref_in is None:
+            yield f"`{name}` in batches needs `ref_in`: where an item carries the partner's name of the visit"
+        if batched and name != "withdraw" and not (batched.key_in or ours):
+            yield f"`{name}` in batches needs `key_in`, or `visit_id` in `map`: an item has to name its visit"

@@ -182,6 +182,44 @@ def test_a_link_that_leads_to_its_own_page_is_a_loop(server: ScriptedServer) -> 
     assert isinstance(fault(server, {"style": "link_header"}), PagingLoopError)
 
 
+FULL = {"style": "cursor", "next_at": "meta.next", **SIZE}
+
+
+@pytest.mark.parametrize("more", [{}, {"meta": {}}, {"meta": {"nxt": "t2"}}, {"next": "t2"}, {"meta": None}])
+def test_a_full_first_page_that_does_not_say_whether_it_is_the_last_is_a_bad_answer(
+    server: ScriptedServer, more: dict[str, Any]
+) -> None:
+    server.answer = Reply(200, {"data": RECORDS[:2], **more})
+    error = fault(server, FULL)
+    assert isinstance(error, BadAnswerError)
+    assert "meta.next" in str(error)
+
+
+@pytest.mark.parametrize("end", [None, "", False])
+def test_a_full_first_page_that_says_that_it_is_the_last_is_all(server: ScriptedServer, end: object) -> None:
+    server.answer = Reply(200, {"data": RECORDS[:2], "meta": {"next": end}})
+    assert len(list(pages(server, FULL))) == 1
+
+
+def test_a_short_first_page_without_a_token_is_all(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": RECORDS[:1]})
+    assert len(list(pages(server, FULL))) == 1
+
+
+def test_with_a_total_a_partner_may_leave_the_token_out(server: ScriptedServer) -> None:
+    server.answer = Reply(200, {"data": RECORDS[:2], "total": 2})
+    assert [page.total for page in pages(server, {**FULL, "total_at": "total"})] == [2]
+
+
+def test_a_full_last_page_without_a_token_is_the_end(server: ScriptedServer) -> None:
+    def answer(came: Came) -> Reply:
+        start = int(came.query.get("cursor", "0"))
+        return Reply(200, {"data": RECORDS[start : start + 2], **({"meta": {"next": "2"}} if start == 0 else {})})
+
+    server.answer = answer
+    assert len(list(pages(server, FULL))) == 2
+
+
 @pytest.mark.parametrize("token", [{"page": 2}, ["x"], 1.5, True, "x" * 9000])
 def test_a_token_of_another_type_is_a_bad_answer(server: ScriptedServer, token: Any) -> None:
     server.answer = Reply(200, {"data": RECORDS, "next": token})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -198,6 +199,13 @@ def test_own_words_for_yes_and_no_replace_the_usual_ones() -> None:
     assert code_of(convert, True) == "not_a_boolean"
 
 
+@given(st.sampled_from(["Y", "y", "YES", " Yes "]), st.sampled_from([str.lower, str.upper, str.strip]))
+def test_signs_of_yes_are_compared_without_capitals_on_both_sides(sign: str, change: Callable[[str], str]) -> None:
+    convert = made("boolean", true_when=[sign], false_when=["N"])
+    assert convert(change(sign)) is True
+    assert convert("n") is False
+
+
 @given(st.text(alphabet="アカサタナハマヤラワガザダバパンャュョッー　", min_size=1, max_size=30))
 def test_kana_that_is_ready_does_not_change_twice(text: str) -> None:
     once = to_kana(text)
@@ -214,6 +222,17 @@ def test_a_canonical_code_goes_out_and_comes_back(table: str) -> None:
 def test_a_canonical_code_without_a_code_at_the_partner_is_unmapped() -> None:
     convert = out_converter(OutField.model_validate({"from": "status", "convert": "code_map", "codes": "gender"}))
     assert code_of(convert, "planned") == "unmapped_code"
+
+
+@given(st.integers(-(10**17), 10**17))
+def test_a_whole_number_goes_out_as_one(number: int) -> None:
+    assert out_converter(OutField.model_validate({"from": "patient_key", "convert": "integer"}))(str(number)) == number
+
+
+@pytest.mark.parametrize("text", ["007", "P-1", "1.0", "", "９", "-0", "1" * 30])
+def test_a_key_that_a_number_would_change_does_not_go_out_as_one(text: str) -> None:
+    convert = out_converter(OutField.model_validate({"from": "patient_key", "convert": "integer"}))
+    assert code_of(convert, text) == "not_an_integer"
 
 
 def test_times_go_out_in_the_zone_of_the_file() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from partner_made import document
+from partner_sync.partners.converters import out_converter
 from partner_sync.partners.loader import Problem, load_partner, load_partners
 from partner_sync.partners.model import Partner
 
@@ -75,6 +80,107 @@ def test_all_problems_of_a_file_come_together_in_the_order_of_its_lines(tmp_path
     joined = "\n".join(map(str, found))
     for part in ("owner: is missing", "auth", "limits.0.requests", "birth_date.convert"):
         assert part in joined
+
+
+def test_what_depends_on_other_keys_is_told_although_some_of_them_are_wrong(tmp_path: Path) -> None:
+    whole = changed("requests: 60", "requests: 0").replace("method: PUT", "method: put").replace("key: id", "keys: id")
+    whole = whole.replace("family_name: name", "family_nome: name").replace("convert: datetime", "convert: moment")
+    whole = whole.replace("patient: patient_key", "patient: patient_kex")
+    found = {str(problem).split(": ")[1] for problem in problems_of(tmp_path, whole)}
+    assert found == {
+        "limits.0.requests",
+        "push.put.method",
+        "push.map.when.start.convert",
+        "push.map.patient",
+        "master.entities.patient.key",
+        "master.entities.patient.keys",
+        "master.entities.patient.map.family_nome",
+    }
+
+
+def test_all_that_a_push_contradicts_comes_together(tmp_path: Path) -> None:
+    whole = text(push={"watch": True, "live": False, "post": {"method": "POST", "path": "/v1/visits/{ref}"}})
+    found = "\n".join(map(str, problems_of(tmp_path, whole)))
+    for part in ("`watch` starts", "needs `partner_ref`", "`post` cannot use {ref}"):
+        assert part in found
+
+
+def test_what_only_follows_from_another_mistake_is_not_told(tmp_path: Path) -> None:
+    whole = changed("connect_seconds: 1", "connect_second: 1").replace("path: /v1/patients", "path: v1/patients")
+    whole += "grant_ttl_seconds: 4\n"
+    found = {str(problem).split(": ")[1] for problem in problems_of(tmp_path, whole)}
+    assert found == {"timeouts.connect_second", "master.entities.patient.path"}
+
+
+@given(drawn=st.data())
+def test_a_mistake_is_told_whatever_else_is_wrong_in_other_sections(drawn: st.DataObject) -> None:
+    mistakes = {
+        "owner.team": ("team: integration", "team: 5"),
+        "auth": ("style: bearer", "style: magic"),
+        "timeouts.read_seconds": ("read_seconds: 1", "read_seconds: 0"),
+        "limits.0.scope": ("scope: organization", "scope: all"),
+        "master.entities.patient.paging.size_value": ("size_value: 2", "size_value: 0"),
+        "master.entities.patient.map.birth_date.convert": ("convert: date\n", "convert: dates\n"),
+        "push.withdraw.method": ("method: DELETE", "method: delete"),
+        "push.map.status.codes": ("codes: visit_status_digit", "codes: none"),
+        "push.map.patient": ("patient: patient_key", "patient: patient_kex"),
+    }
+    chosen = drawn.draw(st.sets(st.sampled_from(sorted(mistakes)), min_size=1))
+    whole = text()
+    for name in chosen:
+        assert mistakes[name][0] in whole
+        whole = whole.replace(*mistakes[name], 1)
+    with tempfile.TemporaryDirectory() as folder:
+        found = {str(problem).split(": ")[1] for problem in problems_of(Path(folder), whole)}
+    assert found == chosen
+
+
+def test_a_near_key_is_one_of_the_same_section(tmp_path: Path) -> None:
+    # `record_at` is a key too, of push.read_back.
+    found = problems_of(tmp_path, changed("records_at: data", "record_at: data"))
+    assert "record_at: is not a known key; did you mean `records_at`?" in str(found[0])
+
+
+def test_a_near_key_is_one_of_the_chosen_style(tmp_path: Path) -> None:
+    paging = {"style": "cursor", "next_at": "next", "offest": "page"}
+    (found,) = problems_of(tmp_path, text(entity={"paging": paging}))
+    assert str(found).endswith("offest: is not a known key")
+
+
+def test_a_wrong_source_is_named_with_a_near_one(tmp_path: Path) -> None:
+    (found,) = problems_of(tmp_path, changed("from: start_at", "from: starts_at"))
+    assert "starts_at is not a field of a visit; did you mean `start_at`?" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("requests: 60", "requests: many"),
+        ("requests: 60", "requests: 0"),
+        ("read_seconds: 1", "read_seconds: 10000"),
+        ("team: integration", "team: ''"),
+        ("style: bearer", "style: magic"),
+        ("style: bearer", "stile: bearer"),
+        ("map:\n        family_name: name", "map: {}\n      map2:\n        family_name: name"),
+        ("codes: visit_status_digit", "codes: [a]"),
+        ("limits:\n", "limits: []\nlimit:\n"),
+        ("scope: organization", "scope: organisation"),
+        ("zone: Asia/Tokyo", "zone: Asia/Tokyo\n      value: [a]"),
+    ],
+)
+def test_a_problem_is_told_in_our_own_words(tmp_path: Path, old: str, new: str) -> None:
+    found = "\n".join(map(str, problems_of(tmp_path, changed(old, new))))
+    assert not re.search(r"should|[Ii]nput|Tuple|validation|is not valid", found)
+
+
+def test_a_file_may_hold_a_code_table_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    file.write_text(changed("codes: visit_status_digit", "codes: {'P': planned, 'X': cancelled}"), encoding="utf-8")
+    partner = load_partner(file)
+    assert isinstance(partner, Partner)
+    assert partner.push is not None
+    convert = out_converter(partner.push.map["status"])
+    assert (convert("planned"), convert("cancelled")) == ("P", "X")
 
 
 def test_a_field_that_is_not_canonical_is_named_with_its_line(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from typing import get_args
 
 import pytest
 
-from partner_sync.partners import fields, loader
+from partner_sync.partners import fields
+from partner_sync.partners.known_keys import known_keys
 from partner_sync.partners.parts import InConverter, OutConverter, code_tables
 
 REFERENCE = (Path(__file__).resolve().parents[3] / "docs" / "partner-file.md").read_text(encoding="utf-8")
 WORDS = [
-    *(key for key in loader._known_keys() if key != "slug"),
+    *known_keys(),
     *get_args(InConverter),
     *get_args(OutConverter),
     *code_tables(),
