@@ -11,10 +11,18 @@ order by l.organization;
 -- Every organization that we know.
 select code from sync.organization order by code;
 
+-- name: link
+-- A link as it is, also a disabled one.
+select l.partner, l.organization, l.connection_id, l.directions, l.release_mode, l.enabled,
+    array(select m.entity from sync.link_master m
+          where m.partner = l.partner and m.organization = l.organization order by m.entity) as master_of
+from sync.link l
+where l.partner = %(partner)s and l.organization = %(organization)s;
+
 -- name: put_organization
--- Adds an organization, or renames it.
-insert into sync.organization (code, name) values (%(code)s, %(name)s)
-on conflict (code) do update set name = excluded.name;
+-- Adds an organization (without a name it is called by its code), or renames it (without one it keeps its own).
+insert into sync.organization as known (code, name) values (%(code)s::text, coalesce(%(name)s::text, %(code)s::text))
+on conflict (code) do update set name = coalesce(%(name)s::text, known.name);
 
 -- name: put_link
 -- Adds a link, or replaces what it says.
@@ -45,6 +53,21 @@ limit 1;
 -- name: ensure_partition
 -- Makes the partner's staging partitions.
 select staging.ensure_partition(%(partner)s);
+
+-- name: has_row
+-- Whether an organization has a row of an entity with this id.
+select exists (select from canonical.office
+               where %(entity)s = 'office' and id = %(canonical_id)s and organization = %(organization)s)
+    or exists (select from canonical.practitioner
+               where %(entity)s = 'practitioner' and id = %(canonical_id)s and organization = %(organization)s)
+    or exists (select from canonical.patient
+               where %(entity)s = 'patient' and id = %(canonical_id)s and organization = %(organization)s) as found;
+
+-- name: key_is_taken
+-- Whether a person has joined the partner's key to another row already.
+select exists (select from canonical.key_map
+               where (partner, organization, entity) = (%(partner)s, %(organization)s, %(entity)s)
+               and source_key = %(source_key)s and canonical_id <> %(canonical_id)s) as found;
 
 -- name: put_key
 -- A person joins a canonical row to the partner's key.

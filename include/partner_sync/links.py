@@ -50,6 +50,14 @@ def linked_organizations(
     return tuple(links[code] for code in wanted) if wanted else tuple(links.values())
 
 
+def link_of(conn: Connection, *, partner: str, organization: str) -> Link | None:
+    """A link as it is now, also a disabled one; None when there is none."""
+    with translated_errors():
+        facts = {"partner": partner, "organization": organization}
+        row = conn.execute(statement("links.link"), facts).fetchone()
+    return _link(row) if row else None
+
+
 def _refuse(conn: Connection, codes: Sequence[str], *, partner: str, direction: Direction) -> None:
     with translated_errors():
         known = [row["code"] for row in conn.execute(statement("links.organization_codes"))]

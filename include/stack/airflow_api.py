@@ -34,7 +34,7 @@ class AirflowConnection:
 
     connection_id: str
     conn_type: str
-    host: str
+    host: str | None = None
     login: str | None = None
     password: str | None = None
     port: int | None = None
@@ -161,6 +161,12 @@ class AirflowApi:
         path = f"dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/xcomEntries/return_value"
         return self.request("GET", path, params={"deserialize": False, "stringify": False})["value"]
 
+    def log(self, dag_id: str, run_id: str, *, task_id: str) -> list[Json]:
+        """The lines of a task's first try; an error's are under ``error_detail``."""
+        path = f"dags/{_part(dag_id)}/dagRuns/{_part(run_id)}/taskInstances/{_part(task_id)}/logs/1"
+        answer = self.request("GET", path, params={"full_content": True}, headers={"Accept": "application/json"})
+        return [line for line in answer["content"] if isinstance(line, dict)]
+
     def request(self, method: str, path: str, **options: Any) -> Json:
         """Call ``/api/v2/<path>``; raises AirflowRefusedError for anything but a success."""
         answer = self._send(method, path, options=options)
@@ -176,13 +182,17 @@ class AirflowApi:
     def _send(self, method: str, path: str, *, options: Json) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             self._log_in()
+        return self._answer(method, f"/api/v2/{path}", **options)
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            return self._http.request(method, f"/api/v2/{path}", **options)
+            return self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise ConfigError(problem=f"Airflow cannot be reached at {self._http.base_url}: {error}") from None
+            where = f"Airflow does not answer at {self._http.base_url} ({type(error).__name__})"
+            raise ConfigError(problem=f"{where}: `make status` says what runs, `make up` starts it.") from None
 
     def _log_in(self) -> None:
-        answer = self._http.post("/auth/token", json=self._credentials)
+        answer = self._answer("POST", "/auth/token", json=self._credentials)
         if not answer.is_success:
             raise AirflowRefusedError(status=answer.status_code, method="POST", path="/auth/token", detail="login")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

@@ -8,6 +8,7 @@ The partner's key comes from the environment variable KEY or from standard input
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ from stack.installation import Installation
 from stack.link import read_key
 from stack.progress import say
 
+_ID = re.compile(r"[0-9]{1,18}")
 _NEEDED = ("PARTNER", "ORGANIZATION", "ENTITY", "ID", "BY")
 
 
@@ -28,7 +30,7 @@ def join(installation: Installation, environ: Mapping[str, str]) -> None:
     missing = [name for name in _NEEDED if not environ.get(name)]
     if missing:
         raise ConfigError(problem=f"Say {', '.join(missing)} too; `make join-key HELP=1` explains.")
-    if environ["ENTITY"] not in ENTITY_ORDER or not environ["ID"].isdigit():
+    if environ["ENTITY"] not in ENTITY_ORDER or not _ID.fullmatch(environ["ID"]):
         raise ConfigError(problem=f"ENTITY is one of {', '.join(ENTITY_ORDER)}, and ID our canonical id, a number.")
     key = read_key(environ)
     if key is None:

@@ -3,8 +3,13 @@ r"""``make link``: joins one of our organizations to a partner, or changes how i
 Needs a running stack (`make up`). Makes or renews: the organization, the link with its staging partition, the Airflow
 connection partner_<slug>__<organization> that carries the key, and the partner's pool. Running it again is safe.
 
-  make link PARTNER=honoka ORGANIZATION=sakura-care URL=https://partner.example \
+  make link PARTNER=honoka ORGANIZATION=sakura-care URL=https://partner.example NAME='...' \
             MASTER=office,practitioner,patient DIRECTIONS=master,schedule RELEASE=manual KEY_FILE=path
+  make link PARTNER=honoka ORGANIZATION=sakura-care KEY_FILE=path    a new key; everything else stays
+  make link PARTNER=honoka ORGANIZATION=sakura-care DISABLED=1       nothing is read or sent; DISABLED=0: again
+
+What is not given stays as it is. A new link needs URL and a key; by default it has both directions, is no master, and
+its weeks are released by hand. Everything is checked before anything is written.
 
 The partner's key comes from KEY_FILE, from the environment variable KEY, or from standard input; a command line can
 be read by everybody on the machine. Without a new key the one that Airflow holds stays.
@@ -17,13 +22,15 @@ import getpass
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+from urllib.parse import urlsplit
 
+from partner_sync.database import translated_errors
 from partner_sync.errors import ConfigError, PartnerFileError
-from partner_sync.links import Direction, Link, ReleaseMode
-from partner_sync.onboarding import add_link, add_organization
+from partner_sync.links import Direction, Link, ReleaseMode, link_of
+from partner_sync.onboarding import add_link, add_organization, refuse_bad_code
 from partner_sync.partners.fields import ENTITY_ORDER
 from partner_sync.partners.loader import load_partner
 from partner_sync.partners.model import Partner
@@ -38,11 +45,13 @@ _RELEASES: tuple[str, ...] = get_args(ReleaseMode)
 
 @dataclass(frozen=True, kw_only=True)
 class LinkOrder:
-    """What a person asked for; ``key`` None keeps the key that Airflow holds."""
+    """What a link shall be. None keeps what is there: the organization's name, and the address, login and key that
+    Airflow holds.
+    """
 
     link: Link
-    name: str
-    url: str
+    name: str | None = None
+    url: str | None = None
     login: str | None = None
     key: str | None = field(default=None, repr=False)
 
@@ -53,14 +62,20 @@ def connection_id_of(partner: str, organization: str) -> str:
 
 
 def join(installation: Installation, api: AirflowApi, *, order: LinkOrder) -> None:
-    """Make the link and what it needs; raises SecondMasterError before anything is changed in Airflow."""
+    """Make the link and what it needs; whatever is refused, also by Airflow, leaves the database as it was.
+
+    Raises ConfigError, PartnerFileError and SecondMasterError.
+    """
     partner = partner_named(order.link.partner, installation.partners)
-    api.dag_ids()  # whether Airflow answers, before the database is changed
-    with installation.connect("sync_onboarding") as conn:
+    has_key = api.has_connection(order.link.connection_id)
+    if not has_key:
+        _refuse_without_key(order)
+    with installation.connect("sync_onboarding") as conn, translated_errors(), conn.transaction():
         add_organization(conn, code=order.link.organization, name=order.name)
         add_link(conn, order.link)
-    _put_key(api, order)
-    api.put_pool(partner.slug, partner.concurrency)
+        # Airflow last: an enabled link must not be there without its key, while a key without a link does no harm.
+        _put_key(api, order, has_key=has_key)
+        api.put_pool(partner.slug, partner.concurrency)
 
 
 def partner_named(slug: str, folder: Path) -> Partner:
@@ -75,7 +90,14 @@ def partner_named(slug: str, folder: Path) -> Partner:
     return loaded
 
 
-def _put_key(api: AirflowApi, order: LinkOrder) -> None:
+def _refuse_without_key(order: LinkOrder) -> None:
+    missing = [name for name, value in (("KEY_FILE", order.key), ("URL", order.url)) if value is None]
+    if missing:
+        held = f"Airflow does not hold {order.link.connection_id} yet"
+        raise ConfigError(problem=f"{held}: say {' and '.join(missing)} too. Nothing was changed.")
+
+
+def _put_key(api: AirflowApi, order: LinkOrder, *, has_key: bool) -> None:
     connection = AirflowConnection(
         connection_id=order.link.connection_id,
         conn_type="http",
@@ -83,19 +105,20 @@ def _put_key(api: AirflowApi, order: LinkOrder) -> None:
         login=order.login,
         password=order.key,
     )
-    if order.key is not None:
-        api.put_connection(connection)
-    elif not api.has_connection(connection.connection_id):
-        raise ConfigError(problem=f"Airflow holds no key for {connection.connection_id} yet: give one by KEY_FILE.")
-    else:
+    if has_key:
         api.change_connection(connection)
+    else:
+        api.put_connection(connection)
 
 
 def read_key(environ: Mapping[str, str]) -> str | None:
-    """The key from KEY_FILE, KEY, or standard input (asked without echo on a terminal); None when empty."""
+    """The key from KEY_FILE, KEY, or standard input (asked without echo on a terminal); None when empty.
+
+    Raises ConfigError for a file that cannot be read, or is empty.
+    """
     if environ.get("KEY_FILE"):
-        text = Path(environ["KEY_FILE"]).expanduser().read_text(encoding="utf-8")
-    elif environ.get("KEY"):
+        return _key_in(Path(environ["KEY_FILE"]).expanduser())
+    if environ.get("KEY"):
         text = environ["KEY"]
     elif sys.stdin.isatty():
         text = getpass.getpass("The partner's key (empty keeps the one that is there): ")
@@ -104,63 +127,123 @@ def read_key(environ: Mapping[str, str]) -> str | None:
     return text.strip() or None
 
 
+def _key_in(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(problem=f"KEY_FILE: {file} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise ConfigError(problem=f"KEY_FILE: {file} is not text.") from None
+    if not text:
+        raise ConfigError(problem=f"KEY_FILE: {file} is empty.")
+    return text
+
+
 def parse(arguments: list[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Options; what is not given is taken from the environment, as `make link NAME=value` sets it."""
+    """Options; what is not given is taken from the environment, as `make link NAME=value` sets it. Empty is None."""
     parser = argparse.ArgumentParser(
-        prog="make link", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="make link",
+        usage="make link NAME=value ... (--name value is the same)",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, meaning, default in (
-        ("partner", "the partner's slug: the stem of its file", None),
-        ("organization", "our code of the organization", None),
-        ("url", "the partner's base URL", None),
-        ("name", "the organization's name (default: its code)", ""),
-        ("login", "the login, where the partner wants one beside the key", ""),
-        ("master", f"entities that the partner is the master of: {','.join(ENTITY_ORDER)}", ""),
-        ("directions", f"{','.join(_DIRECTIONS)} or one of them", ",".join(_DIRECTIONS)),
-        ("release", f"when finalized weeks leave: {', '.join(_RELEASES)}", "manual"),
+    for name, meaning in (
+        ("partner", "the partner's slug: the stem of its file"),
+        ("organization", "our code of the organization"),
+        ("url", "the partner's base URL, with its scheme; a path in it is put before every path of the partner file"),
+        ("name", "the organization's name (of a new one by default its code)"),
+        ("login", "the login, where the partner wants one beside the key"),
+        ("master", f"entities that the partner is the master of: {','.join(ENTITY_ORDER)}; none: of nothing"),
+        ("directions", f"{','.join(_DIRECTIONS)} or one of them"),
+        ("release", f"when finalized weeks leave: {', '.join(_RELEASES)}"),
+        ("disabled", "1: keep the link, but do nothing with it; 0: use it again"),
     ):
-        value = environ.get(name.upper(), default)
-        parser.add_argument(f"--{name}", help=f"{name.upper()}: {meaning}", default=value, required=value is None)
-    parser.add_argument("--disabled", action="store_true", help="keep the link, but do nothing with it")
+        value = environ.get(name.upper()) or None
+        needed = value is None and name in {"partner", "organization"}
+        parser.add_argument(
+            f"--{name}", metavar="value", help=f"{name.upper()}: {meaning}", default=value, required=needed
+        )
     return parser.parse_args(arguments)
 
 
-def order_of(options: argparse.Namespace, key: str | None) -> LinkOrder:
-    """The order that the options describe; raises ConfigError for a word that is not known."""
-    _refuse_unknown("RELEASE", [options.release], known=_RELEASES)
-    link = Link(
+def order_of(options: argparse.Namespace, known: Link | None) -> LinkOrder:
+    """The order that the options describe; what they leave out is as in ``known``, the link that is there.
+
+    Raises ConfigError for a word, a code or an address that is none.
+    """
+    refuse_bad_code(options.organization)
+    fresh = Link(
         partner=options.partner,
         organization=options.organization,
         connection_id=connection_id_of(options.partner, options.organization),
-        directions=tuple(_words("DIRECTIONS", options.directions, known=_DIRECTIONS)),  # type: ignore[arg-type]  # known
-        master_of=tuple(_words("MASTER", options.master, known=ENTITY_ORDER)),
-        release_mode=options.release,
-        enabled=not options.disabled,
+        directions=("master", "schedule"),
     )
-    return LinkOrder(
-        link=link, name=options.name or options.organization, url=options.url, login=options.login or None, key=key
-    )
+    changes: dict[str, Any] = {
+        "directions": _words("DIRECTIONS", options.directions, known=_DIRECTIONS),
+        "master_of": _words("MASTER", options.master, known=ENTITY_ORDER, none="none"),
+        "release_mode": _word("RELEASE", options.release, known=_RELEASES),
+        "enabled": {"1": False, "0": True, None: None}[_word("DISABLED", options.disabled, known=("1", "0"))],
+    }
+    link = replace(known or fresh, **{name: value for name, value in changes.items() if value is not None})
+    return LinkOrder(link=link, name=options.name, url=base_url_of(options.url), login=options.login)
 
 
-def _words(option: str, text: str, *, known: tuple[str, ...]) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    _refuse_unknown(option, words, known=known)
-    return words
+def base_url_of(url: str | None) -> str | None:
+    """A partner's address as it is kept; raises ConfigError for one that cannot be called."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        raise ConfigError(problem="URL: this is no address; write it with its scheme, as https://partner.example.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(problem="URL: leave login, password, ? and # out of it; LOGIN and KEY_FILE carry the rest.")
+    return url.rstrip("/")
 
 
-def _refuse_unknown(option: str, words: list[str], *, known: tuple[str, ...]) -> None:
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise ConfigError(problem=f"{option}: {', '.join(unknown)} is none of {', '.join(known)}.")
+def _words(option: str, text: str | None, *, known: tuple[str, ...], none: str = "") -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    if text.strip() == none:
+        return ()
+    return tuple(str(_word(option, word.strip(), known=known)) for word in text.split(",") if word.strip())
+
+
+def _word(option: str, word: str | None, *, known: tuple[str, ...]) -> str | None:
+    if word is not None and word not in known:
+        raise ConfigError(problem=f"{option}: {word} is none of {', '.join(known)}.")
+    return word
+
+
+def described(order: LinkOrder) -> list[str]:
+    """What the link is now, as a person reads it."""
+    link = order.link
+    lines = [
+        f"{link.organization} is joined to {link.partner}; its key is in {link.connection_id}.",
+        f"  directions {','.join(link.directions)}; master of {','.join(link.master_of) or 'nothing'}; "
+        f"release {link.release_mode}",
+    ]
+    if path := urlsplit(order.url or "").path:
+        lines.append(f"  {path} of the URL is put before every path of the partner file.")
+    if not link.enabled:
+        lines.append("  It is disabled: nothing is read or sent until `make link ... DISABLED=0`.")
+    return lines
 
 
 def main() -> None:
     options = parse(sys.argv[1:], os.environ)
     installation = Installation.named_by(os.environ)
-    order = order_of(options, read_key(os.environ))
+    partner_named(options.partner, installation.partners)
+    with installation.connect("sync_onboarding") as conn:
+        known = link_of(conn, partner=options.partner, organization=options.organization)
+    order = replace(order_of(options, known), key=read_key(os.environ))
     with installation.api() as api:
         join(installation, api, order=order)
-    say(f"{order.link.organization} is joined to {order.link.partner}; its key is in {order.link.connection_id}.")
+    for line in described(order):
+        say(line)
 
 
 if __name__ == "__main__":

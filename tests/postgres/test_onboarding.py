@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from partner_sync.database import Connection
 from partner_sync.errors import (
     ConfigError,
     DatabaseAwayError,
@@ -11,7 +12,7 @@ from partner_sync.errors import (
     SecondMasterError,
     UnknownOrganizationError,
 )
-from partner_sync.links import Link, linked_organizations
+from partner_sync.links import Link, link_of, linked_organizations
 from partner_sync.onboarding import add_link, add_organization, join_key
 from postgres_server import Database
 
@@ -136,3 +137,47 @@ def test_a_key_that_a_person_joined_counts_before_the_crosswalk(database: Databa
         )
     rows = onboarding.execute("select source_key from canonical.partner_key").fetchall()
     assert [row["source_key"] for row in rows] == ["P-9"]
+
+
+def row(database: Database, number: int, organization: str = "sakura-care") -> None:
+    merge = database.connect("merge")
+    merge.execute("insert into canonical.patient (id, organization) values (%s, %s)", [number, organization])
+
+
+def joined(conn: Connection, *, canonical_id: int = 1, entity: str = "patient", key: str = "P-1") -> None:
+    there = link("aoba", "sakura-care")
+    join_key(conn, link=there, entity=entity, canonical_id=canonical_id, source_key=key, joined_by="p")
+
+
+@pytest.mark.parametrize(("canonical_id", "entity"), [(99, "patient"), (1, "practitioner"), (2, "patient")])
+def test_a_key_is_not_joined_to_a_row_that_the_organization_does_not_have(
+    database: Database, onboarding: Connection, canonical_id: int, entity: str
+) -> None:
+    row(database, 1)
+    row(database, 2, "momiji-care")
+    with pytest.raises(ConfigError, match=f"sakura-care has no {entity} with the id {canonical_id}"):
+        joined(onboarding, canonical_id=canonical_id, entity=entity)
+    assert onboarding.execute("select * from canonical.key_map").fetchall() == []
+
+
+def test_a_key_that_is_another_rows_is_refused_in_words(database: Database, onboarding: Connection) -> None:
+    row(database, 1)
+    row(database, 2)
+    joined(onboarding)
+    with pytest.raises(ConfigError, match="joined to another patient"):
+        joined(onboarding, canonical_id=2)
+
+
+def test_an_organization_without_a_new_name_keeps_its_own(onboarding: Connection) -> None:
+    add_organization(onboarding, code="sakura-care", name="さくら会")
+    add_organization(onboarding, code="sakura-care", name=None)
+    add_organization(onboarding, code="ume-care", name=None)
+    rows = onboarding.execute("select code, name from sync.organization where code in ('sakura-care', 'ume-care')")
+    assert {each["code"]: each["name"] for each in rows} == {"sakura-care": "さくら会", "ume-care": "ume-care"}
+
+
+def test_a_link_is_known_also_when_it_is_disabled(onboarding: Connection) -> None:
+    disabled = link("aoba", "sakura-care", enabled=False)
+    add_link(onboarding, disabled)
+    assert link_of(onboarding, partner="aoba", organization="sakura-care") == disabled
+    assert link_of(onboarding, partner="aoba", organization="momiji-care") is None
