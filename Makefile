@@ -49,7 +49,7 @@ link: $(INSTALLED) ## join an organization to a partner; `make link HELP=1` expl
 join-key: $(INSTALLED) ## say what a partner calls one of our rows; `make join-key HELP=1` explains
 	@$(RUN) -m stack.join_key $(if $(HELP),--help)
 
-hold: $(INSTALLED) ## PARTNER=<slug> REASON=<why>: let no call leave (RESUME=1: let them go); `make hold HELP=1` explains
+hold: $(INSTALLED) ## PARTNER=<slug> REASON=<why>: let no call leave (RESUME=1 without REASON: let them go); `make hold HELP=1` explains
 	@$(RUN) -m stack.hold $(if $(HELP),--help)
 
 check-partner: $(INSTALLED) ## PARTNER=<slug>: connect, list, show the first rows masked, make the pool

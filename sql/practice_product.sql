@@ -57,3 +57,11 @@ from chosen c;
 -- name: has_patients
 -- Whether master data of an organization has come in already.
 select exists (select from canonical.patient where organization = %(organization)s) as found;
+
+-- name: a_sent_visit
+-- A planned visit of a week that its office has finalized.
+select v.visit_id
+from schedule.visit v
+join schedule.week_finalized f on f.office_id = v.office_id and f.week = schedule.week_of(v.start_at)
+where v.organization = %(organization)s and schedule.week_of(v.start_at) = %(week)s and v.status = 'planned'
+order by v.visit_id desc limit 1;

@@ -12,27 +12,47 @@ import sys
 from typing import Any
 
 from partner_sync.errors import ConfigError
+from partner_sync.links import linked_organizations
+from stack.check_failure import explained, failure_in
 from stack.commands import run_command
 from stack.installation import Installation
 from stack.link import partner_named
 from stack.progress import say, step
 
 DAG_ID = "check_partner"
+TASK_ID = "check"
 
 
 def check(installation: Installation, slug: str, *, organization: str | None) -> None:
-    """Print the report; raises ConfigError when the check's run failed."""
+    """Print the report; raises ConfigError that says why the partner did not pass."""
     partner = partner_named(slug, installation.partners)
-    with installation.api() as api, step(f"Checking {slug}"):
+    chosen = _link(installation, slug, organization=organization)
+    with installation.api() as api, step(f"Checking {slug} as {chosen}"):
         api.put_pool(partner.slug, partner.concurrency)
         api.unpause(DAG_ID)
-        run_id = api.trigger(DAG_ID, {"partner": slug, "organization": organization})
+        run_id = api.trigger(DAG_ID, {"partner": slug, "organization": chosen})
         state = api.wait_for_run(DAG_ID, run_id)
         if state != "success":
-            raise ConfigError(problem=f"{slug} did not pass: see the log of the run {run_id} of {DAG_ID} in Airflow.")
-        report = api.return_value(DAG_ID, run_id, task_id="check")
+            why = failure_in(api.log(DAG_ID, run_id, task_id=TASK_ID), partner=slug, organization=chosen)
+            raise ConfigError(problem=why or f"{slug} did not pass: see the log of the run {run_id} of {DAG_ID}.")
+        report = api.return_value(DAG_ID, run_id, task_id=TASK_ID)
     for line in lines_of(report):
         say(line)
+
+
+def _link(installation: Installation, slug: str, *, organization: str | None) -> str:
+    """The organization whose key is used: the one that was named, or the first linked one."""
+    codes = [organization] if organization else []
+    with installation.connect("sync_run") as conn:
+        try:
+            links = linked_organizations(conn, partner=slug, direction="master", codes=codes)
+        except ConfigError as error:
+            raise ConfigError(
+                problem=explained(error.code, str(error), partner=slug, organization=organization)
+            ) from None
+    if not links:
+        raise ConfigError(problem=f"No organization is linked to {slug} to read from it: `make link` adds one.")
+    return links[0].organization
 
 
 def lines_of(report: dict[str, Any]) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from partner_sync.errors import PartnerSyncError
+from partner_sync.errors import DatabaseAwayError, PartnerSyncError
 
 
 def run_command(main: Callable[[], object]) -> None:
     """Run ``main``; ends with status 1 and the sentence of a PartnerSyncError."""
     try:
         main()
+    except DatabaseAwayError:
+        sys.exit("Stopped: the database does not answer: `make status` says what runs, `make up` starts it.")
     except PartnerSyncError as error:
         sys.exit(f"Stopped: {error}")
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from partner_sync.database import Connection
 from partner_sync.weeks import Week
 from stack import practice_product
 from stack.airflow_api import AirflowApi, Json
+from stack.demo_hints import print_hints
 from stack.demo_links import LINKS
 from stack.demo_table import print_table
 from stack.installation import Installation
@@ -54,7 +55,8 @@ def tell(installation: Installation, api: AirflowApi) -> Told:
             for organization in PLANNING:
                 practice_product.edit(product, organization, week=coming)
         _play_together(api, told, scenes=[Scene(f"{partner}__live_push", {}) for partner in PARTNERS])
-    print_table(installation, coming, partners=PARTNERS)
+    print_table(installation, partners=PARTNERS)
+    print_hints(installation, coming)
     return told
 
 

@@ -9,7 +9,6 @@ from partner_sync.catalogue import Language, sentence
 from partner_sync.database import translated_errors
 from partner_sync.incidents import causes_of, message, open_incidents
 from partner_sync.statements import statement
-from partner_sync.weeks import Week
 from stack.installation import Installation
 from stack.progress import say
 
@@ -17,15 +16,15 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 COLUMNS = ("extracted", "quarantined", "merged", "planned", "sent", "accepted", "rejected", "waiting")
 
 
-def print_table(installation: Installation, week: Week, *, partners: Sequence[str]) -> None:
-    """Print the table, the open causes with whose turn it is, and what to try next."""
+def print_table(installation: Installation, *, partners: Sequence[str]) -> None:
+    """Print the table, and the open causes with whose turn it is."""
     with installation.connect("sync_run") as run, translated_errors():
         rows = run.execute(statement("overview.by_link")).fetchall()
         causes = [cause for slug in partners for cause in causes_of(open_incidents(run, partner=slug))]
     lines = ["", *_table(rows), ""]
     lines += [text for row in rows if row["blocked"] for text in _blocked(row)]
     lines += [text for cause in causes for language in LANGUAGES for text in (message(cause, language), "")]
-    for line in [*lines, *_next(installation, week)]:
+    for line in lines:
         say(line)
 
 
@@ -45,14 +44,3 @@ def _blocked(row: Mapping[str, Any]) -> list[str]:
     where = {"partner": row["partner"], "organization": row["organization"]}
     head = f"{row['partner']} / {row['organization']}: {row['blocked']} of the waiting visits are blocked"
     return [head, *(f"  {sentence('blocked_no_key', language, **where)}" for language in LANGUAGES), ""]
-
-
-def _next(installation: Installation, week: Week) -> list[str]:
-    return [
-        "",
-        "Try next:",
-        f"  - open {installation.airflow_url}, DAG honoka__schedule_push, Trigger: week {week}, dry run on",
-        "  - give kaede-care its right key with `make link` and run honoka__master_sync again: it turns green",
-        "  - change a visit in schedule.visit: honoka__live_push brings it to the partner within a minute",
-        "",
-    ]

@@ -2,10 +2,10 @@
 
   make hold PARTNER=honoka REASON='maintenance until noon'                         the whole partner
   make hold PARTNER=honoka ORGANIZATION=sakura-care REASON='key is being changed'  one organization
-  make hold PARTNER=honoka RESUME=1 REASON='they are back'
+  make hold PARTNER=honoka RESUME=1                                         let them go again
 
-BY names who orders it (default: the name you are logged in by). `make status` shows what is held. The DAG hold_partner
-does the same in Airflow.
+A hold needs a REASON; a resumption may have one. BY names who orders it (default: the name you are logged in by).
+`make status` shows what is held. The DAG hold_partner does the same in Airflow.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from stack.progress import say
 
 def order_of(environ: Mapping[str, str]) -> HoldOrder:
     """What the command's variables order; raises ConfigError when one is missing."""
-    missing = [name for name in ("PARTNER", "REASON") if not environ.get(name)]
+    held = environ.get("RESUME", "") in {"", "0"}
+    missing = [name for name in ("PARTNER", *(["REASON"] if held else [])) if not environ.get(name)]
     if missing:
         raise ConfigError(problem=f"Say {', '.join(missing)} too; `make hold HELP=1` explains.")
     return HoldOrder(
         partner=environ["PARTNER"],
         organization=environ.get("ORGANIZATION", ""),
-        held=not environ.get("RESUME"),
-        reason=environ["REASON"],
+        held=held,
+        reason=environ.get("REASON") or "resumed",
         by=environ.get("BY") or getpass.getuser(),
     )
 
