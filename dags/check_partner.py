@@ -14,6 +14,7 @@ with DAG(
     tags=["check"],
     schedule=cron(None),
     catchup=False,
+    is_paused_upon_creation=False,
     params={
         "partner": partner_param(),
         "organization": Param(
