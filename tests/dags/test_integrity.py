@@ -238,6 +238,11 @@ def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_d
     assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
 
 
+@pytest.mark.parametrize("dag_id", ["answer_lost", "check_partner", "hold_partner"])
+def test_a_dag_that_only_a_person_starts_is_switched_on_from_the_start(read_dags, dag_id):
+    assert read_dags(dag_id)[dag_id].is_paused_upon_creation is False
+
+
 @pytest.mark.parametrize(("name", "value"), [("partner", ""), ("reason", ""), ("action", "stop"), ("organization", 3)])
 def test_a_hold_that_is_filled_in_wrongly_is_refused_when_the_run_is_started(hold_dag, name, value):
     from airflow.sdk.exceptions import ParamValidationError

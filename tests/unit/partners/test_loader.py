@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -133,6 +136,36 @@ def test_a_mistake_is_told_whatever_else_is_wrong_in_other_sections(drawn: st.Da
     with tempfile.TemporaryDirectory() as folder:
         found = {str(problem).split(": ")[1] for problem in problems_of(Path(folder), whole)}
     assert found == chosen
+
+
+def places_in(data: object, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in pairs:
+        yield (*here, key)
+        yield from places_in(value, (*here, key))
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats(0, 9) | st.sampled_from(["", "/v1/{key}", "cursor", "{x}", "a.b"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["from", "path", "style"]), inner),
+    max_leaves=4,
+)
+
+
+@given(drawn=st.data())
+def test_a_file_is_a_partner_or_problems_whatever_stands_in_it(drawn: st.DataObject) -> None:
+    whole = deepcopy(document())
+    for place in drawn.draw(st.lists(st.sampled_from(sorted(places_in(whole), key=str)), min_size=1, max_size=4)):
+        section: Any = whole
+        for step in place[:-1]:
+            section = section.get(step, {}) if isinstance(section, dict) else {}
+        if isinstance(section, dict):
+            section[place[-1]] = drawn.draw(VALUES)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trial.yaml"
+        file.write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
+        loaded = load_partner(file)
+    assert isinstance(loaded, Partner) or loaded
 
 
 def test_a_near_key_is_one_of_the_same_section(tmp_path: Path) -> None:
