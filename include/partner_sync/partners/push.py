@@ -198,7 +198,8 @@ class Push(Part):
 
     @model_validator(mode="after")
     def _agrees(self) -> Push:
-        refuse([((), message) for message in (*_of_watch(self), *_of_refs(self), *_of_batches(self))])
+        checks = (_of_watch, _of_refs, _of_batches, _of_gone_visits)
+        refuse([((), message) for check in checks for message in check(self)])
         return self
 
     def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:
@@ -260,3 +261,11 @@ def _of_batches(push: Push) -> Iterator[str]:
             yield f"`{name}` in batches needs `ref_in`: where an item carries the partner's name of the visit"
         if batched and name != "withdraw" and not (batched.key_in or ours):
             yield f"`{name}` in batches needs `key_in`, or `visit_id` in `map`: an item has to name its visit"
+
+
+def _of_gone_visits(push: Push) -> Iterator[str]:
+    """Where a batch is said to tell of visits that are gone, which cannot be or could not be answered."""
+    if push.batch and push.batch.post and push.batch.post.gone_when:
+        yield "`gone_when` cannot be said of a `post`: the visit was not there yet"
+    if push.batch and push.batch.put and push.batch.put.gone_when and push.post is None:
+        yield "`gone_when` of a `put` in batches needs `post`, which creates the visit anew"
