@@ -113,8 +113,8 @@ class Turnstile:
 
     def finish(self) -> frozenset[tuple[str, str | None]]:
         """Write down what the partner has said, for everybody, and close the grants of which nothing is on its way:
-        ``end_grants``, or the next grant, makes them count from when they left. Calls in flight that are back free their
-        places one by one. Returns the endpoints and offices for which more may be granted by that.
+        ``end_grants``, or the next grant, makes them count from when they left. Calls in flight that are back free
+        their places one by one. Returns the endpoints and offices for which more may be granted by that.
         """
         with self._lock:
             opened, self._opened = self._opened, [each for each in self._opened if each.out > 0]
