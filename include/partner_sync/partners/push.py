@@ -24,6 +24,8 @@ from partner_sync.partners.parts import (
 )
 from partner_sync.partners.visits_list import VisitsList
 
+#: What may stand in a URL, which servers and proxies write into their logs: nothing about a person (design, rule 15).
+_IN_URLS = ("visit_id", "organization", "week", "office_key", "start_at", "end_at", "status")
 _TYPES_OF = {"text": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
 
@@ -77,8 +79,8 @@ class ReadBack(Part):
         if self.records_at is None and (self.paging or self.key_at):
             raise ValueError("`paging` and `key_at` belong to a list (`records_at`)")
         for value in self.parameters.values():
-            if value not in VISIT_FIELDS:
-                msg = f"`parameters` may carry {', '.join(VISIT_FIELDS)}"
+            if value not in _IN_URLS:
+                msg = f"`parameters` stand in the URL and may carry {', '.join(_IN_URLS)} only"
                 raise ValueError(msg)
         return self
 
@@ -197,6 +199,9 @@ class Push(Part):
             raise ValueError(
                 "`read_back` by {ref} cannot find a visit whose first answer was lost: use {key} or a search"
             )
+        if uses_ref and self.read_back and self.read_back.ref_at is None:
+            # What was found without its name could only be created a second time, or never be taken away.
+            raise ValueError("`read_back` needs `ref_at` where calls go by {ref}: a visit is found with its name, or not")
         return self
 
     @model_validator(mode="after")
