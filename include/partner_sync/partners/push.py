@@ -228,9 +228,20 @@ class Push(Part):
             raise ValueError("`gone_when` of a `put` in batches needs `post`, which creates the visit anew")
         return self
 
-    def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:
-        """The call that takes several such visits, if there is one. ``named``: the partner has named the visit."""
+    def call_of(self, action: Literal["put", "withdraw"], *, named: bool, held: bool = False) -> Call:
+        """The call for one such visit. What the partner is known to hold, ``named`` or not, is never created again."""
+        if action == "withdraw":
+            return self.withdraw
+        return self.put if named or held or self.post is None else self.post
+
+    def batch_of(self, action: Literal["put", "withdraw"], *, named: bool, held: bool = False) -> BatchCall | None:
+        """The call that takes several such visits, if there is one. ``named``: the partner has named the visit;
+        ``held``: it is known to hold it.
+        """
         if self.batch is None:
+            return None
+        if held and not named and self.post is not None and action == "put":
+            # Its name has to be found first, which is a matter of one visit.
             return None
         if action == "withdraw":
             # Without its name such a visit is looked up first, which is a matter of one visit.
