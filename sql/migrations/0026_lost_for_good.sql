@@ -168,7 +168,9 @@ begin
     item := jsonb_build_object('attempt', a.id, 'outcome', found_outcome, 'counted', true,
         'code', case when p_there then 'person_says_there' else 'person_says_absent' end,
         'present', case when not p_there and exists (
-            select from sync.push_result r where r.attempt_id = a.id and r.code = 'visit_name_unknown') then false end);
+            select from sync.push_result r
+            where r.visit_id = a.visit_id and r.partner = a.partner and r.attempt_id = a.id
+              and r.code = 'visit_name_unknown') then false end);
     -- A person's word uses up no item, however often it was sent before.
     perform sync.settle_items(jsonb_build_array(item), p_run_key, 2147483647);
     insert into sync.parked_answer (partner, organization, visit_id, run_key, attempt_id, there, outcome, requested_by)

@@ -1,4 +1,4 @@
-"""Answers that were lost, or cannot be believed: nothing is booked twice, and nothing believed that nobody has shown."""
+"""Answers that were lost, or cannot be believed: nothing is booked twice, nothing believed that nobody has shown."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from partner_sync.catalogue import sentence
+from partner_sync.delivery.answers import parked_lines
 from partner_sync.delivery.parked import ParkedOutcome, answer_parked
 from partner_sync.errors import PartnerSyncError, SettlingError
 from postgres.keeping_partner import BY_KEY, BY_NAME, DROP_AFTER, DROP_BEFORE, Fault, KeepingPartner, Pushes
@@ -44,7 +46,9 @@ def say(world: Pushes, *, there: bool) -> ParkedOutcome | None:
 
 def give_another_key(world: Pushes) -> None:
     """The partner gives a patient another key."""
-    world.rows("update canonical.crosswalk set source_key = 'P-new' where entity = 'patient' and canonical_id = 11 returning 1")
+    world.rows(
+        "update canonical.crosswalk set source_key = 'P-new' where entity = 'patient' and canonical_id = 11 returning 1"
+    )
 
 
 # --- what is there under a name that nobody has learnt
@@ -139,6 +143,9 @@ def test_a_404_to_a_change_goes_to_a_person_where_nothing_can_be_looked_up(
     keeping.forget("v0")
     world.push_until_quiet()
     assert (world.rows(PARKED), world.rows(NEWEST)) == ([("v0",)], [("unknown", "visit_name_unknown")])
+    conn = world.product.database.connect("run")
+    _, why = parked_lines(conn, partner=PARTNER, organizations=["sakura"])
+    assert sentence("visit_name_unknown", "en", partner=PARTNER) in why
     assert say(world, there=False) == "retry"
     world.push_until_quiet()
     assert [held["note"] for held in records_of(keeping, "v0")] == ["later"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from partner_sync.delivery.plan import masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.parked import answer_parked, parked_visits
+from partner_sync.delivery.plan import masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.push import PushCounts, PushWork, push_organization
 from partner_sync.delivery.release import release_week
 from partner_sync.delivery.turnstile import Turnstile

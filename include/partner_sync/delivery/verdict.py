@@ -116,8 +116,8 @@ def of_failed_look_up(error: PartnerSyncError) -> Verdict:
 
 
 def of_failed_repeat(error: PartnerSyncError) -> Verdict:
-    """The same call again came to nothing, which says nothing about the first one: its outcome stays unknown, unless the
-    partner refuses the call. As with a look-up, only what it answered is counted.
+    """The same call again came to nothing, which says nothing about the first one: its outcome stays unknown, unless
+    the partner refuses the call. As with a look-up, only what it answered is counted.
     """
     found = of_error(error)
     if isinstance(error, UnmappableVisitError):

@@ -191,9 +191,7 @@ def _bad(intent: Intent, status: int, *, problem: str) -> BadAnswerError:
 
 
 def _unknown(intent: Intent, problem: str, *, answered: bool = True) -> OutcomeUnknownError:
-    return OutcomeUnknownError(
-        partner=intent.partner, endpoint=intent.endpoint, problem=problem, answered=answered
-    )
+    return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, answered=answered)
 
 
 def _unavailable(intent: Intent, problem: str, *, said: Said | None = None) -> PartnerUnavailableError:

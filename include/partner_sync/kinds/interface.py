@@ -61,8 +61,8 @@ class VisitCall:
     ``values`` are the canonical fields that a partner file's ``push.map`` may name: visit_id, organization, week,
     office_key, patient_key, practitioner_key, service_code, start_at, end_at, status, actual_start_at,
     actual_end_at, note. ``partner_ref`` is what the partner called this visit when it last accepted it; ``held``:
-    it is known to hold the visit in some form, perhaps under a name that we never learnt. ``before`` are the values that
-    it last accepted, for a look-up; None when these are not known.
+    it is known to hold the visit in some form, perhaps under a name that we never learnt. ``before`` are the values
+    that it last accepted, for a look-up; None when these are not known.
     """
 
     visit_id: str

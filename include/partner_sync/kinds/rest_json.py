@@ -190,8 +190,8 @@ class RestJsonKind:
         return self._push.call_of(call.action, named=call.partner_ref is not None, held=call.held)
 
     def _request(self, call: VisitCall, section: Call, *, ref: str | None) -> Request:
-        """The request, under a key of its own: one that is in any way another one has another key, as a partner refuses
-        a key that comes again with another request, or answers as to the first (draft-ietf-httpapi-idempotency-key-header).
+        """The request. One that is in any way another one has another key: partners refuse a key that comes again with
+        another request, or answers as to the first (draft-ietf-httpapi-idempotency-key-header).
         """
         path = _filled(section.path, call.visit_id, ref=ref)
         body = self._written(call, section) if section.has_body else None

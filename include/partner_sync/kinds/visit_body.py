@@ -41,7 +41,6 @@ class VisitBody:
         ]
         return bool(shown) and all(_equal(mapped, ours, theirs=theirs) for mapped, ours, theirs in shown)
 
-
     def hidden_in(self, record: Mapping[str, Any]) -> tuple[str, ...]:
         """The fields that a record does not show."""
         return tuple(target for target, _, _ in self._fields if not shown_at(record, target)[0])

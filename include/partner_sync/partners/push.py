@@ -201,7 +201,9 @@ class Push(Part):
             )
         if uses_ref and self.read_back and self.read_back.ref_at is None:
             # What was found without its name could only be created a second time, or never be taken away.
-            raise ValueError("`read_back` needs `ref_at` where calls go by {ref}: a visit is found with its name, or not")
+            raise ValueError(
+                "`read_back` needs `ref_at` where calls go by {ref}: a visit is found with its name, or not"
+            )
         return self
 
     @model_validator(mode="after")
