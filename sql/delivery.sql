@@ -12,11 +12,12 @@ select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as cl
     sync.recheck_blocked(%(partner)s, %(organization)s, %(needs)s) as freed;
 
 -- name: candidates
--- The next items that may be claimed, and whether the partner has given the visit a name of its own.
-select c.visit_id, c.action, c.office_id, exists (
-        select from sync.held
-        where held.partner = c.partner and held.visit_id = c.visit_id and held.partner_ref is not null) as named
+-- The next items that may be claimed, whether the partner is known to hold the visit, and has given it a name of its own.
+select c.visit_id, c.action, c.office_id, held.partner_ref is not null as named, held.visit_id is not null as held
 from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
+left join lateral (
+    select h.visit_id, h.partner_ref from sync.held h
+    where h.partner = c.partner and h.visit_id = c.visit_id limit 1) held on true
 where c.visit_id <> all (%(but)s::text[])
 limit %(count)s;
 
@@ -27,7 +28,8 @@ select * from sync.claim_to_send(%(partner)s, %(organization)s, %(owner)s, %(vis
 
 -- name: unknown_due
 -- Lost answers whose settle time has come, the oldest first.
-select a.id as attempt_id, a.visit_id, a.action, a.office_id, held.partner_ref is not null as named
+select a.id as attempt_id, a.visit_id, a.action, a.office_id, held.partner_ref is not null as named,
+    held.visit_id is not null as held
 from sync.push_attempt a
 left join sync.held held on held.partner = a.partner and held.visit_id = a.visit_id
 where a.partner = %(partner)s and a.organization = %(organization)s and a.state = 'unknown'
@@ -39,6 +41,30 @@ limit %(count)s;
 -- Leases these of the lost answers whose settle time has come.
 select id from sync.take_unknown(%(partner)s, %(organization)s, %(owner)s, %(count)s, %(settle_after_seconds)s,
     %(attempts)s);
+
+-- name: note_keys
+-- Under which keys these calls leave, written before they do.
+select sync.note_keys(%(attempts)s, %(keys)s::uuid[], %(owner)s);
+
+-- name: before
+-- What the partner has last accepted of the visits of these attempts, when nothing is known to have come after it.
+select a.id, v.service_code, v.start_at, v.end_at, v.status, v.actual_start_at, v.actual_end_at, v.note,
+    c.visit_id, a.organization, c.week, office.source_key as office_key, patient.source_key as patient_key,
+    practitioner.source_key as practitioner_key
+from sync.push_attempt a
+cross join lateral (
+    select r.version, r.outcome from sync.push_result r
+    where r.visit_id = a.visit_id and r.partner = a.partner and r.present is not null order by r.id desc limit 1) last
+join sync.change_history c on c.visit_id = a.visit_id and c.version = last.version
+cross join lateral jsonb_populate_record(null::schedule.visit, c.visit) v
+left join canonical.partner_key office on (office.partner, office.organization, office.entity, office.canonical_id)
+    = (a.partner, a.organization, 'office', v.office_id)
+left join canonical.partner_key patient on (patient.partner, patient.organization, patient.entity, patient.canonical_id)
+    = (a.partner, a.organization, 'patient', v.patient_id)
+left join canonical.partner_key practitioner
+    on (practitioner.partner, practitioner.organization, practitioner.entity, practitioner.canonical_id)
+    = (a.partner, a.organization, 'practitioner', v.practitioner_id)
+where a.id = any (%(attempts)s) and a.action = 'put' and last.outcome = 'accepted';
 
 -- name: mark_sent
 -- The last write before the call leaves.

@@ -14,7 +14,7 @@ PartnerSyncError
     LimitReachedError, CircuitOpenError, PartnerHeldError, OrganizationHeldError, SettlingError, RateLimitedError,
     PartnerUnavailableError, DatabaseAwayError
   never send again before it is known what happened
-    OutcomeUnknownError, AnotherVisitNamedError
+    OutcomeUnknownError, AnotherVisitNamedError, VisitNameUnknownError
   ours: a person of the team looks
     DataQualityError, DatabaseRefusedError
 
@@ -299,7 +299,9 @@ class DatabaseAwayError(PartnerSyncError):
 
 
 class OutcomeUnknownError(PartnerSyncError):
-    """A call that changes something left, and no answer came back (design, rule 4)."""
+    """A call that changes something left, and no usable answer came back (design, rule 4). ``answered`` False: none at
+    all, or one that shows a partner that is away.
+    """
 
     code = "outcome_unknown"
     template = (
@@ -312,6 +314,15 @@ class AnotherVisitNamedError(OutcomeUnknownError):
 
     code = "answer_names_another_visit"
     template = "{partner}: the answer to {endpoint} names another visit; it is read back before anything is sent again."
+
+
+class VisitNameUnknownError(OutcomeUnknownError):
+    """The partner holds the visit under a name that we do not know, or does not know the name that it gave, and cannot
+    be asked. Not done; created anew it could be there twice, so a person decides.
+    """
+
+    code = "visit_name_unknown"
+    template = "{partner}: {endpoint} needs the partner's name of a visit, which nobody knows; a person decides."
 
 
 # --- ours: a person of the team looks -----------------------------------------------------------------

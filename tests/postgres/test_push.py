@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from partner_sync.delivery.parked import answer_parked, parked_visits
 from partner_sync.delivery.plan import masked_bodies, plan_push, sample_calls
 from partner_sync.delivery.push import PushCounts, PushWork, push_organization
 from partner_sync.delivery.release import release_week
@@ -353,7 +354,7 @@ def test_a_grant_that_is_over_ends_in_the_transaction_of_the_next_one(pusher: Pu
     assert pusher.rows("select sum(calls) from sync.rate_ledger") == [(3,)]
 
 
-def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a_resend(
+def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a_word_on_it(
     pusher: Pusher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = pusher.open
@@ -369,7 +370,13 @@ def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a
     assert pusher.push_until_settled().parked == 1
     assert len(pusher.held()) == 2
     pusher.release(mode="resend", run="run-2")
-    assert pusher.push("run-2") == PushCounts(outcomes={"accepted": 3})
+    assert pusher.push("run-2") == PushCounts(outcomes={"accepted": 2}, parked=1)
+    assert len(pusher.held()) == 2
+    conn = pusher.product.database.connect("release")
+    (lost,) = parked_visits(conn, partner="honoka", organization=ORGANIZATION)
+    names = {"partner": "honoka", "organization": ORGANIZATION, "visit_id": lost.visit_id}
+    assert answer_parked(conn, there=False, requested_by="planner-1", run_key="word-1", **names) == "retry"
+    assert pusher.push("run-3") == PushCounts(outcomes={"accepted": 1})
     assert len(pusher.held()) == 3
 
 

@@ -27,6 +27,7 @@ from partner_sync.partners.loader import load_partners
 from partner_sync.runs import conclude
 from partner_sync.steps.outcomes import Outcomes, RunName
 from postgres.hand_pusher import release
+from postgres.keeping_partner import BY_KEY, Fault, KeepingPartner, Pushes
 from postgres.product import Product, make_product
 from postgres_server import Database
 from scripted_partner import ScriptedPartner
@@ -371,3 +372,22 @@ def test_a_look_up_that_never_gives_a_usable_answer_goes_to_a_person_and_holds_u
     assert red
     assert entry("outcome_unknown_person").what.ja.partition("{")[0] in note
     told("outcome_unknown_person")
+
+
+def test_a_maintenance_page_with_status_200_is_no_acceptance(
+    pushes: Callable[..., Pushes], keeping: KeepingPartner
+) -> None:
+    """Also where the partner file does not say what an answer shows."""
+    world = pushes(1, BY_KEY, settle=0.05)
+    keeping.faults.append(Fault(HTML))
+    world.push_until_quiet()
+    assert "v0" in keeping.visits
+
+
+@pytest.mark.parametrize("reply", [Reply(204), Reply(200, b""), Reply(201, b" \n")])
+def test_an_answer_without_content_is_an_acceptance_where_no_name_is_needed_from_it(
+    pushes: Callable[..., Pushes], keeping: KeepingPartner, reply: Reply
+) -> None:
+    world = pushes(1, {**BY_KEY, "put": {**BY_KEY["put"], "key_at": "data.id"}})
+    keeping.faults.append(Fault(reply, done=True))
+    assert world.push().outcomes == {"accepted": 1}

@@ -20,6 +20,7 @@ OUTCOME_CODES = [
     "dead",
     "outcome_unknown",
     "outcome_unknown_person",
+    "lost_call_differs",
     "blocked_no_key",
     *(f"no_key_{entity}" for entity in ("office", "patient", "practitioner")),
     *(f"{entity}_in_quarantine" for entity in ("office", "patient", "practitioner")),

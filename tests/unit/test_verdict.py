@@ -39,6 +39,32 @@ def test_an_error_has_its_outcome(error: errors.PartnerSyncError, outcome: str, 
     assert found.status == error.facts.get("status")
 
 
+def test_a_visit_whose_name_nobody_knows_is_for_a_person() -> None:
+    found = verdict.of_error(errors.VisitNameUnknownError(**NAMES))
+    assert (found.outcome, found.parked, found.code) == ("unknown", True, "visit_name_unknown")
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "counted", "parked"),
+    [
+        (errors.OutcomeUnknownError(**NAMES, problem="lost", answered=False), "unknown", False, False),
+        (errors.OutcomeUnknownError(**NAMES, problem="it is not JSON", answered=True), "unknown", True, False),
+        (errors.AnotherVisitNamedError(**NAMES), "unknown", True, False),
+        (errors.PartnerUnavailableError(**NAMES, problem="no", status=None, retry_at=None), "unknown", False, False),
+        (api(errors.RateLimitedError, status=429, retry_at=AT), "unknown", False, False),
+        (api(errors.PartnerAuthError, status=401), "unknown", False, False),
+        (api(errors.BadAnswerError, status=405), "unknown", True, False),
+        (api(errors.RejectedRequestError), "rejected", False, False),
+        (api(errors.UnmappableVisitError), "unknown", False, True),
+    ],
+)
+def test_a_repeat_that_came_to_nothing_leaves_the_first_call_unknown(
+    error: errors.PartnerSyncError, outcome: str, *, counted: bool, parked: bool
+) -> None:
+    found = verdict.of_failed_repeat(error)
+    assert (found.outcome, found.counted, found.parked) == (outcome, counted, parked)
+
+
 def test_a_visit_that_is_gone_there_is_known_to_be_absent() -> None:
     assert verdict.of_error(api(errors.VisitGoneError, status=404)).present is False
 
@@ -62,6 +88,7 @@ def test_a_refusal_leaves_only_names_of_ours_and_plain_codes() -> None:
     [
         ("same", "put", "accepted"),
         ("different", "put", "retry"),
+        ("unproven", "put", "unknown"),
         ("absent", "put", "retry"),
         ("absent", "withdraw", "withdrawn"),
         ("same", "withdraw", "retry"),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from partner_sync.catalogue import Language, sentence
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.parked import ParkedOutcome, answer_parked, parked_visits
 from partner_sync.errors import FormError, NotParkedError
@@ -16,6 +17,9 @@ from partner_sync.statements import statement
 #: So many visits are named in a note, and never more text than this.
 NAMED_VISITS = 20
 NAMED_CHARACTERS = 240
+#: Why a visit waits, when it is not just that an answer was lost.
+_NOT_AS_USUAL = ("visit_name_unknown", "lost_call_differs")
+_LANGUAGES: tuple[Language, ...] = ("ja", "en")
 _VISIT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -82,6 +86,12 @@ def parked_lines(conn: Connection, *, partner: str, organizations: Sequence[str]
     if rows:
         named, more = _named([f"{row['organization']} {row['visit_id']}" for row in rows])
         yield f"担当者の確認待ち / waiting for a person's word ({partner}, DAG answer_lost): {named}{more}"
+    for code in _NOT_AS_USUAL:
+        # What is asked of a person is another thing here: a visit that is there may still have to be corrected.
+        if some := [f"{row['organization']} {row['visit_id']}" for row in rows if row["code"] == code]:
+            named, more = _named(some)
+            said = [sentence(code, language, partner=partner) for language in _LANGUAGES]
+            yield f"{' / '.join(said)}: {named}{more}"
 
 
 def _named(visits: Sequence[str]) -> tuple[str, str]:

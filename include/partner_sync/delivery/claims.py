@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -33,12 +33,15 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An item that may be claimed. ``named``: the partner has given the visit a name of its own."""
+    """An item that may be claimed. ``named``: the partner has given the visit a name of its own; ``held``: it is known
+    to hold it, perhaps under a name that we never learnt.
+    """
 
     visit_id: str
     action: Action
     office_id: int
     named: bool
+    held: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,14 @@ class LostAnswer(Candidate):
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A claimed attempt with its call. ``alone``: the partner has refused it as part of a batch."""
+    """A claimed attempt with its call. ``alone``: the partner has refused it as part of a batch. ``sent_key``: the key
+    under which its lost call went, when only the very same call may be repeated.
+    """
 
     attempt_id: int
     call: VisitCall
     alone: bool = False
+    sent_key: str | None = None
 
     @property
     def visit_id(self) -> str:
@@ -67,6 +73,10 @@ class Claimed:
     @property
     def named(self) -> bool:
         return self.call.partner_ref is not None
+
+    @property
+    def held(self) -> bool:
+        return self.call.held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +126,15 @@ class Claims:
         """Lease these attempts, those of them whose settle time has come and that no other pusher has taken."""
         facts = {"attempts": list(attempts), "count": len(attempts)}
         rows = self._rows("take_unknown", **facts, settle_after_seconds=settle_after_seconds)
-        return self._claimed([row["id"] for row in rows])
+        taken = [row["id"] for row in rows]
+        before = {row["id"]: _values(row) for row in self._rows("before", attempts=taken)} if taken else {}
+        return tuple(
+            replace(one, call=replace(one.call, before=before.get(one.attempt_id))) for one in self._claimed(taken)
+        )
+
+    def note_keys(self, keys: Mapping[int, str]) -> None:
+        """Keep under which keys these attempts leave, by attempt id, before they do: no other call may repeat them."""
+        self._rows("note_keys", attempts=list(keys), keys=list(keys.values()))
 
     def mark_sent(self, claimed: Sequence[Claimed], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
         """Write, before the calls leave, that they leave; only what is returned may be sent."""
@@ -161,16 +179,23 @@ class Claims:
 
 
 def _claimed(row: Mapping[str, Any]) -> Claimed:
-    return Claimed(attempt_id=row["id"], call=visit_call(row), alone=row["alone"])
+    return Claimed(attempt_id=row["id"], call=visit_call(row), alone=row["alone"], sent_key=row["sent_key"])
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, object]:
+    return {name: row[name] for name in _VALUES}
 
 
 def visit_call(row: Mapping[str, Any]) -> VisitCall:
-    """The call for one row of sync.calls or of the statement ``release.sample_calls``."""
+    """The call for one row of sync.calls, or of the statements ``release.sample_calls`` and ``reconcile.calls``, which
+    leave it open what the partner holds.
+    """
     return VisitCall(
         visit_id=row["visit_id"],
         action=row["action"],
         week=row["week"],
         idempotency_key=row["idempotency_key"],
-        values={name: row[name] for name in _VALUES},
+        values=_values(row),
         partner_ref=row["partner_ref"],
+        held=row.get("held", False),
     )

@@ -17,9 +17,11 @@ from partner_sync.kinds.interface import Accepted, PartnerKind
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """A call for some claimed items (several only in a batch), and the permit on which it leaves."""
+    """A call for some claimed items (several only in a batch), and the permit on which it leaves. ``repeat``: the very
+    same call again, under the key of the one whose answer was lost.
+    """
 
-    what: Literal["send", "look_up"]
+    what: Literal["send", "look_up", "repeat"]
     items: tuple[Claimed, ...]
     permit: Permit
 
@@ -53,9 +55,9 @@ def run_errand(kind: PartnerKind, errand: Errand, turnstile: Turnstile) -> Retur
 
 def _verdicts(kind: PartnerKind, errand: Errand) -> tuple[Verdict, ...]:
     first = errand.items[0]
-    if errand.what == "send" and kind.batch_size(first.action, named=first.named) > 1:
+    if errand.what == "send" and kind.batch_size(first.action, named=first.named, held=first.held) > 1:
         return tuple(_sent_together(kind, errand.items))
-    judge = _looked_up if errand.what == "look_up" else _sent
+    judge = {"send": _sent, "look_up": _looked_up, "repeat": _repeated}[errand.what]
     return tuple(judge(kind, one) for one in errand.items)
 
 
@@ -66,6 +68,15 @@ def _sent(kind: PartnerKind, one: Claimed) -> Verdict:
         raise
     except PartnerSyncError as error:
         return verdict.of_error(error)
+
+
+def _repeated(kind: PartnerKind, one: Claimed) -> Verdict:
+    try:
+        return verdict.of_answer(kind.send(one.call), one.call.action)
+    except (LimitReachedError, DatabaseAwayError):
+        raise
+    except PartnerSyncError as error:
+        return verdict.of_failed_repeat(error)
 
 
 def _sent_together(kind: PartnerKind, items: Sequence[Claimed]) -> list[Verdict]:

@@ -12,8 +12,8 @@ from partner_sync.delivery.claims import Candidate, Claimed, Claims, LostAnswer
 from partner_sync.delivery.errands import Errand
 from partner_sync.delivery.routes import Grants, Route, Routes
 from partner_sync.delivery.turnstile import Turnstile
-from partner_sync.delivery.verdict import PERSON_DECIDES
-from partner_sync.errors import LimitReachedError
+from partner_sync.delivery.verdict import CALL_DIFFERS, PERSON_DECIDES, Verdict
+from partner_sync.errors import LimitReachedError, UnmappableVisitError
 from partner_sync.kinds.interface import PartnerKind
 from partner_sync.partners.model import Partner
 
@@ -87,21 +87,45 @@ class Feeder:
         # More calls than were granted: an item that must go alone, or one that is another action by now.
         if left := [one.attempt_id for parcel in made[len(permits) :] for one in parcel]:
             self._claims.give_up(left)
+        self._bind(one for parcel in made[: len(permits)] for one in parcel)
         for parcel in made[: len(permits)]:
             yield Errand(what="send", items=tuple(parcel), permit=permits.pop())
         self._grants.spare(route, permits)
 
+    def _bind(self, leaving: Iterable[Claimed]) -> None:
+        """Where a lost call can only be repeated, what goes again must be what went (see ``_repeatable``)."""
+        if self._kind.can.idempotency_key and not self._kind.can.read_back:
+            keys = {one.attempt_id: key for one in leaving if (key := self._binding_key(one))}
+            if keys:
+                self._claims.note_keys(keys)
+
+    def _binding_key(self, one: Claimed) -> str | None:
+        try:
+            return self._kind.binding_key(one.call)
+        except UnmappableVisitError:
+            # No call can be made of it: the errand says so.
+            return None
+
+    def _repeatable(self, taken: Sequence[Claimed]) -> tuple[Claimed, ...]:
+        """Those of which the same key would carry the same call. The keys of people, or the partner file, may have
+        changed since the first: the rest goes to a person.
+        """
+        same = [one for one in taken if one.sent_key in (None, self._binding_key(one))]
+        self._give_to_a_person([one for one in taken if one not in same], CALL_DIFFERS)
+        return self._claims.mark_sent(same, settle_after_seconds=self._settle_seconds)
+
     def _parcels(self, items: Iterable[_I]) -> list[list[_I]]:
         """The items in calls, each of one action, named or not, and as many as the partner takes; some go alone."""
         parcels: list[list[_I]] = []
-        open_ones: dict[tuple[str, bool], list[_I]] = {}
+        open_ones: dict[tuple[str, bool, bool], list[_I]] = {}
         for one in items:
-            parcel = open_ones.get((one.action, one.named))
+            alike = (one.action, one.named, one.held)
+            parcel = open_ones.get(alike)
             if one.visit_id in self._alone:
                 parcels.append([one])
             elif parcel is None or len(parcel) == self._routes.size_of(one):
                 parcels.append([one])
-                open_ones[one.action, one.named] = parcels[-1]
+                open_ones[alike] = parcels[-1]
             else:
                 parcel.append(one)
         return parcels
@@ -159,12 +183,15 @@ class Feeder:
             attempts = [one.attempt_id for one in due[: len(permits)]]
             taken = self._claims.take_unknown(attempts, settle_after_seconds=self._settle_seconds)
         if taken and not self._kind.can.read_back:
-            taken = self._claims.mark_sent(taken, settle_after_seconds=self._settle_seconds)
+            taken = self._repeatable(taken)
         for one in taken:
-            yield Errand(what="look_up" if self._kind.can.read_back else "send", items=(one,), permit=permits.pop())
+            yield Errand(what="look_up" if self._kind.can.read_back else "repeat", items=(one,), permit=permits.pop())
         self._grants.spare(route, permits)
 
     def _park(self, due: Sequence[LostAnswer]) -> None:
         attempts = [one.attempt_id for one in due]
         taken = self._claims.take_unknown(attempts, settle_after_seconds=self._settle_seconds)
-        self._claims.settle({one.attempt_id: PERSON_DECIDES for one in taken}, max_attempts=self._max_attempts)
+        self._give_to_a_person(taken, PERSON_DECIDES)
+
+    def _give_to_a_person(self, taken: Iterable[Claimed], why: Verdict) -> None:
+        self._claims.settle({one.attempt_id: why for one in taken}, max_attempts=self._max_attempts)

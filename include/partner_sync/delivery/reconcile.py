@@ -145,7 +145,7 @@ class _Looking:
             partner_ref=presence.partner_ref,
             look=look,
             version=known.version,
-            found=presence.found,
+            found="different" if presence.found == "unproven" else presence.found,
             fields=presence.fields,
         )
         self._comparison.note([seen])

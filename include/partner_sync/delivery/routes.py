@@ -45,13 +45,13 @@ class Routes:
 
     def size_of(self, one: Candidate | Claimed) -> int:
         """How many such visits go in one call."""
-        return self._kind.batch_size(one.action, named=one.named)
+        return self._kind.batch_size(one.action, named=one.named, held=one.held)
 
     def of_look_up(self, one: Candidate) -> Route:
         return self._route("read_back" if self._kind.can.read_back else one.action, one, size=1)
 
     def _route(self, what: Action | Literal["read_back"], one: Candidate, *, size: int) -> Route:
-        endpoint = self._kind.endpoint_of(what, named=one.named) if self._by_endpoint else ""
+        endpoint = self._kind.endpoint_of(what, named=one.named, held=one.held) if self._by_endpoint else ""
         return Route(endpoint, str(one.office_id) if self._by_office else "", size)
 
 

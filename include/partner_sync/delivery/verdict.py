@@ -18,7 +18,9 @@ from partner_sync.errors import (
     PartnerUnavailableError,
     RateLimitedError,
     RejectedRequestError,
+    UnmappableVisitError,
     VisitGoneError,
+    VisitNameUnknownError,
 )
 from partner_sync.kinds.interface import Accepted, Action, Presence
 
@@ -28,7 +30,7 @@ Outcome = Literal["accepted", "withdrawn", "rejected", "retry", "unknown"]
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What became of one call. ``parked``: a person decides. ``counted``: it used up one of the item's attempts; of a
-    lost answer: it was looked up, and what came was of no use.
+    lost answer: it was looked up, or the call repeated, and what came was of no use.
 
     ``present``: whether the partner is now known to hold the visit in some form; None when that is as before.
     """
@@ -68,6 +70,8 @@ def of_error(error: PartnerSyncError) -> Verdict:
     """What a call that raised means for its item."""
     status, retry_at = error.facts.get("status"), error.facts.get("retry_at")
     found = Verdict(outcome="unknown", code=error.code, status=status if isinstance(status, int) else None)
+    if isinstance(error, VisitNameUnknownError):
+        return replace(found, parked=True)
     if isinstance(error, VisitGoneError):
         return replace(found, outcome="retry", counted=True, present=False)
     if isinstance(error, RejectedRequestError):
@@ -88,6 +92,8 @@ def of_presence(presence: Presence, action: Action) -> Verdict:
         return Verdict(outcome="withdrawn", code="withdrawn")
     if action == "put" and presence.found == "same":
         return Verdict(outcome="accepted", code="accepted", partner_ref=presence.partner_ref)
+    if action == "put" and presence.found == "unproven":
+        return PERSON_DECIDES
     return Verdict(
         outcome="retry",
         code="outcome_unknown",
@@ -109,4 +115,19 @@ def of_failed_look_up(error: PartnerSyncError) -> Verdict:
     )
 
 
+def of_failed_repeat(error: PartnerSyncError) -> Verdict:
+    """The same call again came to nothing, which says nothing about the first one: its outcome stays unknown, unless
+    the partner refuses the call. As with a look-up, only what it answered is counted.
+    """
+    found = of_error(error)
+    if isinstance(error, UnmappableVisitError):
+        # The partner file has lost a code since: nothing was asked.
+        return CALL_DIFFERS
+    if found.parked or found.outcome == "rejected":
+        return found
+    away = isinstance(error, (PartnerUnavailableError, *_NOT_ASKED)) or error.facts.get("answered") is False
+    return replace(found, outcome="unknown", counted=not away, present=None, retry_at=None)
+
+
+CALL_DIFFERS = Verdict(outcome="unknown", code="lost_call_differs", parked=True)
 PERSON_DECIDES = Verdict(outcome="unknown", code="outcome_unknown_person", parked=True)

@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_REFUSAL_BYTES = 64 * 1024
+#: Who asks for a pause is heeded when its answer has been read: the body, which may name a scope, is worth no longer.
+_PAUSE_BODY_SECONDS = 0.25
 _MOST_POLICIES = 32
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
@@ -155,6 +157,8 @@ class PartnerClient:
             quotas = self._heard_quotas(response, clock)
             if response.is_success:
                 return self._success(intent, response)
+            if response.status_code in {429, 503}:
+                self._wire.hurry(_PAUSE_BODY_SECONDS)
             said = said_in(self.partner, response, self._refusal(response), clock=clock, quotas=quotas)
             return Answer(status=response.status_code, content=b""), said
 
@@ -217,11 +221,20 @@ def _base_url(partner: Partner, access: Access) -> str:
         url = httpx.URL(access.base_url)
     except (httpx.InvalidURL, TypeError):
         raise _unusable(partner, "its address is no URL") from None
-    if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.raw_host):
+    if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.raw_host) or not _is_writable(url.host):
         raise _unusable(partner, "its address must begin with http:// or https:// and name a host")
     if url.userinfo or url.query or url.fragment:
         raise _unusable(partner, "its address must have no login, query or fragment")
     return str(url).rstrip("/")
+
+
+def _is_writable(host: str) -> bool:
+    """Whether a socket takes the host: an empty label, or one over 63 characters, is an error of no kind of httpx's."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _sign_in(partner: Partner, access: Access) -> dict[str, str]:

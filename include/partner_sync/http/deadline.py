@@ -30,6 +30,10 @@ class Deadline:
         """A call begins."""
         self._ends_at = time.monotonic() + seconds
 
+    def shorten(self, seconds: float) -> None:
+        """What is left of the call gets so many seconds at most."""
+        self._ends_at = min(self._ends_at, time.monotonic() + seconds)
+
     def left(self, most: float | None, *, late: type[httpcore.TimeoutException]) -> float:
         """Seconds for the next step, at most so many; raises ``late`` when none are left."""
         seconds = self._ends_at - time.monotonic()

@@ -138,7 +138,8 @@ def _client_error(intent: Intent, said: Said) -> PartnerSyncError:
 def _server_error(intent: Intent, said: Said) -> PartnerSyncError:
     turned_away = said.status == 503 and said.retry_at is not None
     if intent.changes and not turned_away:
-        return _unknown(intent, f"status {said.status}")
+        # A 500 is about the call; the others come from a partner, or from what stands before it, that is away.
+        return _unknown(intent, f"status {said.status}", answered=said.status == 500)
     return _unavailable(intent, f"status {said.status}", said=said)
 
 
@@ -172,7 +173,7 @@ def error_of_exception(intent: Intent, error: Exception) -> PartnerSyncError:
             partner=intent.partner, endpoint=intent.endpoint, status=0, problem=f"no request can be written ({problem})"
         )
     if intent.changes:
-        return _unknown(intent, problem)
+        return _unknown(intent, problem, answered=was_answered(error))
     if isinstance(error, _LOST):
         return _unavailable(intent, problem)
     if isinstance(error, _UNREADABLE):
@@ -189,8 +190,8 @@ def _bad(intent: Intent, status: int, *, problem: str) -> BadAnswerError:
     return BadAnswerError(partner=intent.partner, endpoint=intent.endpoint, status=status or "nothing", problem=problem)
 
 
-def _unknown(intent: Intent, problem: str) -> OutcomeUnknownError:
-    return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem)
+def _unknown(intent: Intent, problem: str, *, answered: bool = True) -> OutcomeUnknownError:
+    return OutcomeUnknownError(partner=intent.partner, endpoint=intent.endpoint, problem=problem, answered=answered)
 
 
 def _unavailable(intent: Intent, problem: str, *, said: Said | None = None) -> PartnerUnavailableError:

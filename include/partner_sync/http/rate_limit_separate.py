@@ -17,6 +17,8 @@ from partner_sync.http.rate_limit_fields import Policy, Standing, calls, policie
 #: In the order in which they are believed; a server that sends two of them says the same twice.
 _FAMILIES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _WINDOWS_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+#: Over the limit, as some gateways count: as much as nothing is left.
+_OVERDRAWN = re.compile(r"\s*-\d{1,15}(?:\.0*)?\s*(?:,|$)", re.ASCII)
 _COUNT = re.compile(r"\s*(\d{1,15})(?:\.0*)?\s*(?:,|$)", re.ASCII)
 
 
@@ -40,7 +42,7 @@ def figures_in(headers: Mapping[str, str], clock: Clock) -> Figures:
 def _figures(headers: Mapping[str, str], family: str, *, clock: Clock) -> Figures:
     # The first item is the limit that is nearest; the others are the policies behind it.
     policies = policies_in(headers.get(f"{family}-limit", ""))
-    remaining = _count(headers.get(f"{family}-remaining"))
+    remaining = _remaining(headers.get(f"{family}-remaining"))
     reset = headers.get(f"{family}-reset")
     if remaining is None:
         return Figures(policies=policies)
@@ -56,12 +58,16 @@ def _of_gateway(headers: Mapping[str, str]) -> Figures:
     standings, policies = [], []
     for word, seconds in _WINDOWS_SECONDS.items():
         limit = _count(headers.get(f"x-ratelimit-limit-{word}"))
-        remaining = _count(headers.get(f"x-ratelimit-remaining-{word}"))
+        remaining = _remaining(headers.get(f"x-ratelimit-remaining-{word}"))
         if limit is not None:
             policies.append(Policy(name=word, requests=limit, window_seconds=seconds))
         if remaining is not None:
             standings.append(Standing(remaining=remaining, name=word))
     return Figures(standings=tuple(standings), policies=tuple(policies))
+
+
+def _remaining(text: str | None) -> int | None:
+    return 0 if text and _OVERDRAWN.match(text) else _count(text)
 
 
 def _count(text: str | None) -> int | None:

@@ -86,6 +86,10 @@ class Wire:
         finally:
             response.close()
 
+    def hurry(self, seconds: float) -> None:
+        """The rest of this thread's answer is worth so many seconds at most."""
+        self._line().hurry(seconds)
+
     def close(self) -> None:
         with self._lock:
             opened, self._opened = self._opened, []
@@ -127,6 +131,9 @@ class _Line:
         with _errors_of_httpx():
             came = self._pool.handle_request(sent)
         return httpx.Response(came.status, headers=came.headers, stream=_Body(came), request=request)
+
+    def hurry(self, seconds: float) -> None:
+        self._deadline.shorten(seconds)
 
     def close(self) -> None:
         self._pool.close()

@@ -60,7 +60,9 @@ class VisitCall:
 
     ``values`` are the canonical fields that a partner file's ``push.map`` may name: visit_id, organization, week,
     office_key, patient_key, practitioner_key, service_code, start_at, end_at, status, actual_start_at,
-    actual_end_at, note. ``partner_ref`` is what the partner called this visit when it last accepted it.
+    actual_end_at, note. ``partner_ref`` is what the partner called this visit when it last accepted it; ``held``:
+    it is known to hold the visit in some form, perhaps under a name that we never learnt. ``before`` are the values
+    that it last accepted, for a look-up; None when these are not known.
     """
 
     visit_id: str
@@ -69,6 +71,8 @@ class VisitCall:
     idempotency_key: str
     values: Mapping[str, object] = field(repr=False)
     partner_ref: str | None = None
+    held: bool = False
+    before: Mapping[str, object] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +87,11 @@ class Accepted:
 class Presence:
     """What a read-back found: absent, present with the values sent (same), or present with others (different).
 
-    ``fields``: the partner's names of the fields that differ, as far as it shows them.
+    What was sent and is not shown proves nothing: when that is all that was to change, it counts as different, and as
+    unproven where it could not be sent again without harm. ``fields``: the partner's names of the fields in question.
     """
 
-    found: Literal["absent", "same", "different"]
+    found: Literal["absent", "same", "different", "unproven"]
     partner_ref: str | None = None
     fields: tuple[str, ...] = ()
 
@@ -172,13 +177,19 @@ class PartnerKind(Protocol):
         """Send one item. RejectedRequestError: final. RateLimitedError, PartnerUnavailableError: surely not done.
         PartnerAuthError, BadAnswerError (a redirect, a method that is not known): not done, the organization stops.
         OutcomeUnknownError: it may have been done. LimitReachedError: not sent. VisitGoneError: not done, the partner
-        no longer has the visit that it had named.
+        no longer has the visit that it had named. VisitNameUnknownError: not done, the visit is, or may be, there under
+        a name that nobody knows.
 
         Withdrawing what the partner no longer has (404, 410) is Accepted.
         """
 
-    def batch_size(self, action: Action, *, named: bool) -> int:
+    def batch_size(self, action: Action, *, named: bool, held: bool = False) -> int:
         """The most visits that one such call takes; 1: they go one by one, by ``send``."""
+
+    def binding_key(self, call: VisitCall) -> str | None:
+        """The idempotency key of a call that may be repeated in the very same form only, as another form under another
+        key could make a second visit. None: it has no key, or changes a visit by its name.
+        """
 
     def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
         """Send several items of one action, all named or none, in one call; what came of each, in their order.
@@ -187,11 +198,13 @@ class PartnerKind(Protocol):
         raises when it is true of all of them, and BatchRefusedError when the partner refuses several as a whole.
         """
 
-    def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
-        """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has named the visit."""
+    def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool, held: bool = False) -> str:
+        """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has named the visit;
+        ``held``: it is known to hold it.
+        """
 
     def read_back(self, call: VisitCall) -> Presence:
-        """Ask what the partner holds of this visit, by GET."""
+        """Ask what the partner holds of this visit, by GET; raises what ``pages`` does."""
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None

@@ -16,7 +16,10 @@ from partner_sync.partners.master import Paging
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """One list of a partner. ``name`` is the entity, for errors; without ``style`` the list is one page."""
+    """One list of a partner. ``name`` is the entity, for errors; without ``style`` the list is one page.
+
+    ``filled`` is what ``path`` comes to for one visit; the endpoint stays the template.
+    """
 
     client: PartnerClient
     name: str
@@ -24,6 +27,7 @@ class Listing:
     parameters: Mapping[str, str | int]
     records_at: str | None
     style: Paging | None
+    filled: str | None = None
 
     @property
     def intent(self) -> Intent:
@@ -58,10 +62,10 @@ class Listing:
 
     def _request(self, pages: Paginator | None, here: Mapping[str, Any]) -> Request:
         if pages is None:
-            return Request(path=self.path, parameters=self.parameters)
+            return Request(path=self.filled or self.path, parameters=self.parameters)
         step = pages.ask(here.get("at"))
         if step.url is None:
-            return Request(path=self.path, parameters={**self.parameters, **step.parameters})
+            return Request(path=self.filled or self.path, parameters={**self.parameters, **step.parameters})
         if not self.client.same_origin(step.url):
             raise self._error(ListingFault("the next page is at another server, which is not asked"), 200, here=here)
         return Request(url=step.url)

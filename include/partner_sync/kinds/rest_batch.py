@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
+
+import orjson
 
 from partner_sync.errors import (
     BadAnswerError,
@@ -66,6 +69,8 @@ class BatchSender:
 
     def _results(self, calls: Sequence[VisitCall], items: dict[str, dict[str, object]]) -> dict[str, _Came]:
         """What came of each visit of the call."""
+        # In one order: the same items again are the same request, under the same key.
+        calls = sorted(calls, key=lambda call: call.visit_id)
         answer = self._called(calls, [items[call.visit_id] for call in calls])
         listed = value_at(self._client.decoded(self._intent, answer), self._section.results_at)
         if not isinstance(listed, list):
@@ -83,7 +88,9 @@ class BatchSender:
             body = {}
             put_at(body, section.items_at, value=items)
         header = section.idempotency_header
-        request = Request(path=section.path, headers={header: _key(calls, section)} if header else {}, body=body)
+        keyed = {call.idempotency_key: item for call, item in zip(calls, items, strict=True)}
+        key = idempotency_key(section.method, section.path, keyed) if header else ""
+        request = Request(path=section.path, headers={header: key} if header else {}, body=body)
         try:
             return self._client.call(self._intent, request)
         except RejectedRequestError as error:
@@ -120,6 +127,7 @@ class BatchSender:
         return RejectedRequestError(**facts, status=status, fields=(complaint(self._push, field, code),))
 
 
-def _key(calls: Sequence[VisitCall], section: BatchCall) -> str:
-    """One for the call, by its items: the same items again are the same request."""
-    return str(uuid5(NAMESPACE_OID, "/".join([section.endpoint, *sorted(call.idempotency_key for call in calls)])))
+def idempotency_key(method: str, path: str, items: Mapping[str, object]) -> str:
+    """The key of a request, by what it is in every respect: its items by their own keys, with what is sent of each."""
+    written = hashlib.blake2b(orjson.dumps(list(items.items())), digest_size=16).hexdigest()
+    return str(uuid5(NAMESPACE_OID, f"{method} {path} {written}"))

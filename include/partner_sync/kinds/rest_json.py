@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import quote
-from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
 from partner_sync.errors import (
     AnotherVisitNamedError,
+    BadAnswerError,
     ConfigError,
+    OutcomeUnknownError,
+    PagingLoopError,
     PartnerSyncError,
     RejectedRequestError,
     UnmappableVisitError,
     VisitGoneError,
+    VisitNameUnknownError,
 )
 from partner_sync.http.client import Answer, PartnerClient, Request
 from partner_sync.http.outcomes import Intent, unreadable
@@ -33,7 +36,7 @@ from partner_sync.kinds.interface import (
     VisitPage,
 )
 from partner_sync.kinds.listing import Listing
-from partner_sync.kinds.rest_batch import BatchSender
+from partner_sync.kinds.rest_batch import BatchSender, idempotency_key
 from partner_sync.kinds.visit_body import VisitBody, name_or_none
 from partner_sync.kinds.visit_list import Differences, VisitListing
 from partner_sync.partners.converters import Unfit
@@ -103,41 +106,49 @@ class RestJsonKind:
         section, ref = self._call_for(call), call.partner_ref
         if "{ref}" in section.path and ref is None:
             # The first answer was lost, or the visit never came: only the partner knows its name for it.
-            known = self.read_back(call) if self.can.read_back else _ABSENT
-            if known.partner_ref is None:
-                return self._nothing_to_withdraw(section, known)
+            known = self._looked_up(call, section)
+            if known.found == "absent":
+                return self._nothing_there(call, section)
             ref = known.partner_ref
         header = section.idempotency_header
-        request = Request(
-            path=_filled(section.path, call.visit_id, ref=ref),
-            headers={header: self._key(call, section)} if header else {},
-            body=self._written(call, section) if section.has_body else None,
-        )
         intent = Intent(
             partner=self._partner.slug, endpoint=section.endpoint, changes=True, keyed=header is not None,
             absent_is_fine=call.action == "withdraw",
         )  # fmt: skip
-        answer = self._called(intent, request, gone_means_new="{ref}" in section.path and self._push.post is not None)
+        request = self._request(call, section, ref=ref)
+        try:
+            answer = self._client.call(intent, request)
+        except RejectedRequestError as error:
+            if error.facts.get("status") in _GONE and "{ref}" in section.path and self._push.post is not None:
+                raise self._gone(call, section, status=error.facts["status"]) from None
+            raise
         if answer.status in _GONE:
             return Accepted(status=answer.status, partner_ref=ref)
-        self._names_ours(intent, section, answer=answer, visit_id=call.visit_id)
-        return Accepted(status=answer.status, partner_ref=self._accepted_ref(intent, section, answer=answer) or ref)
+        named = self._accepted_ref(intent, section, answer=answer, visit_id=call.visit_id)
+        return Accepted(status=answer.status, partner_ref=named or ref)
 
-    def batch_size(self, action: Action, *, named: bool) -> int:
-        section = self._push.batch_of(action, named=named)
+    def batch_size(self, action: Action, *, named: bool, held: bool = False) -> int:
+        section = self._push.batch_of(action, named=named, held=held)
         return section.size if section else 1
 
+    def binding_key(self, call: VisitCall) -> str | None:
+        section = self._call_for(call)
+        if section.idempotency_header is None or section.method != "POST" or "{ref}" in section.path:
+            return None
+        return self._request(call, section, ref=None).headers[section.idempotency_header]
+
     def send_batch(self, calls: Sequence[VisitCall]) -> Sequence[Accepted | PartnerSyncError]:
-        section = self._push.batch_of(calls[0].action, named=calls[0].partner_ref is not None)
+        first = calls[0]
+        section = self._push.batch_of(first.action, named=first.partner_ref is not None, held=first.held)
         if section is None:
             raise ConfigError(problem=f"The partner file of {self._partner.slug} has no batch for these visits.")
         return BatchSender(self._client, self._push, section, written=self._written).send(calls)
 
-    def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
+    def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool, held: bool = False) -> str:
         if what == "read_back":
             return self._push.read_back.endpoint if self._push.read_back else ""
-        batched = self._push.batch_of(what, named=named)
-        return batched.endpoint if batched else self._section(what, named=named).endpoint
+        batched = self._push.batch_of(what, named=named, held=held)
+        return batched.endpoint if batched else self._push.call_of(what, named=named, held=held).endpoint
 
     def read_back(self, call: VisitCall) -> Presence:
         section = self._push.read_back
@@ -149,11 +160,14 @@ class RestJsonKind:
             return self._presence(call, section, records=[self._one(call, section, parameters=parameters)])
         listing = Listing(
             client=self._client, name="visits", path=section.path, parameters=parameters,
-            records_at=section.records_at, style=section.paging,
+            records_at=section.records_at, style=section.paging, filled=_filled(section.path, call.visit_id, ref=None),
         )  # fmt: skip
-        records = (record for page in listing.pages() for record in page.records)
-        ours = [each for each in records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
-        return self._presence(call, section, records=ours)
+        try:
+            return self._presence(call, section, records=list(_ours(listing, section.key_at, call.visit_id)))
+        except BadAnswerError as error:
+            if "{key}" in section.path and error.facts.get("status") in _GONE:
+                return _ABSENT
+            raise
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
@@ -173,44 +187,43 @@ class RestJsonKind:
         return self._partner.push
 
     def _call_for(self, call: VisitCall) -> Call:
-        return self._section(call.action, named=call.partner_ref is not None)
+        return self._push.call_of(call.action, named=call.partner_ref is not None, held=call.held)
 
-    def _section(self, action: Action, *, named: bool) -> Call:
-        if action == "withdraw":
-            return self._push.withdraw
-        return self._push.put if named or self._push.post is None else self._push.post
-
-    def _key(self, call: VisitCall, section: Call) -> str:
-        """The idempotency key. An item that was to change a visit and then creates it is another request (see the
-        draft-ietf-httpapi-idempotency-key-header: a key may not come again with another one).
+    def _request(self, call: VisitCall, section: Call, *, ref: str | None) -> Request:
+        """The request. One that is in any way another one has another key: partners refuse a key that comes again with
+        another request, or answers as to the first (draft-ietf-httpapi-idempotency-key-header).
         """
-        if self._push.post is None or section is not self._push.put:
-            return call.idempotency_key
-        return str(uuid5(NAMESPACE_OID, f"put/{call.idempotency_key}"))
+        path = _filled(section.path, call.visit_id, ref=ref)
+        body = self._written(call, section) if section.has_body else None
+        header = section.idempotency_header
+        key = idempotency_key(section.method, path, {call.idempotency_key: body}) if header else ""
+        return Request(path=path, headers={header: key} if header else {}, body=body)
 
-    def _called(self, intent: Intent, request: Request, *, gone_means_new: bool) -> Answer:
+    def _looked_up(self, call: VisitCall, section: Call) -> Presence:
+        """What a read-back finds before a call by name: nothing, or the visit with its name. Nothing was done."""
+        facts = {"partner": self._partner.slug, "endpoint": section.endpoint}
+        if not self.can.read_back:
+            raise VisitNameUnknownError(**facts)
         try:
-            return self._client.call(intent, request)
-        except RejectedRequestError as error:
-            status = error.facts.get("status")
-            if gone_means_new and status in _GONE:
-                raise VisitGoneError(partner=self._partner.slug, endpoint=intent.endpoint, status=status) from None
-            raise
+            known = self.read_back(call)
+        except (BadAnswerError, PagingLoopError, RejectedRequestError):
+            # One visit that cannot be looked up now stops no others; it is asked for again, and counted.
+            raise OutcomeUnknownError(**facts, problem="the visit could not be looked up") from None
+        if known.found != "absent" and known.partner_ref is None:
+            raise VisitNameUnknownError(**facts)
+        return known
 
-    def _names_ours(self, intent: Intent, section: Call, *, answer: Answer, visit_id: str) -> None:
-        """Raises AnotherVisitNamedError when the answer names another visit; one that names none says nothing."""
-        if section.key_at is None:
-            return
-        named = value_at(self._client.decoded(intent, answer), section.key_at)
-        if named not in (None, "") and name_or_none(named) != visit_id:
-            raise AnotherVisitNamedError(partner=self._partner.slug, endpoint=intent.endpoint)
+    def _gone(self, call: VisitCall, section: Call, *, status: object) -> PartnerSyncError:
+        """A 404 may come from anything between us and the partner: the visit is gone when a look-up says so too."""
+        facts: dict[str, object] = {"partner": self._partner.slug, "endpoint": section.endpoint}
+        if self._looked_up(call, section).found == "absent":
+            return VisitGoneError(**facts, status=status)
+        return OutcomeUnknownError(**facts, problem=f"status {status}, and a look-up finds the visit")
 
-    def _nothing_to_withdraw(self, section: Call, known: Presence) -> Accepted:
-        if known.found == "absent" and self.can.read_back:
+    def _nothing_there(self, call: VisitCall, section: Call) -> Accepted:
+        if call.action == "withdraw":
             return Accepted(status=404)
-        raise UnmappableVisitError(
-            partner=self._partner.slug, endpoint=section.endpoint, status=0, fields=("the partner's name of the visit",)
-        )
+        raise VisitGoneError(partner=self._partner.slug, endpoint=section.endpoint, status=404)
 
     def _written(self, call: VisitCall, section: Call | BatchCall) -> dict[str, object]:
         try:
@@ -220,16 +233,22 @@ class RestJsonKind:
                 partner=self._partner.slug, endpoint=section.endpoint, status=0, fields=(unfit.code,)
             ) from None
 
-    def _accepted_ref(self, intent: Intent, section: Call, *, answer: Answer) -> str | None:
-        """The partner's name for the visit, once the answer has shown that it is a success indeed."""
+    def _accepted_ref(self, intent: Intent, section: Call, *, answer: Answer, visit_id: str) -> str | None:
+        """The partner's name for the visit, once the answer has shown that it is a success indeed, and about ours.
+
+        Raises OutcomeUnknownError, AnotherVisitNamedError. An answer without content says all that nobody needs.
+        """
         if section.accepted_status and answer.status not in section.accepted_status:
             raise unreadable(intent, answer.status, problem=f"status {answer.status} is no acceptance there")
         creates = section is self._push.post
-        if not (creates or section.accepted_at):
+        if not (answer.content.strip() or creates or section.accepted_at):
             return None
         body = self._client.decoded(intent, answer)
-        if section.accepted_at and value_at(body, section.accepted_at) is None:
-            raise unreadable(intent, answer.status, problem=f"there is nothing at {section.accepted_at}")
+        for path in (section.accepted_at, section.key_at):
+            if path and value_at(body, path) in (None, ""):
+                raise unreadable(intent, answer.status, problem=f"there is nothing at {path}")
+        if section.key_at and name_or_none(value_at(body, section.key_at)) != visit_id:
+            raise AnotherVisitNamedError(partner=self._partner.slug, endpoint=intent.endpoint)
         ref = name_or_none(value_at(body, self._push.partner_ref)) if self._push.partner_ref else None
         if creates and ref is None:
             raise unreadable(intent, answer.status, problem="it does not name the visit")
@@ -254,8 +273,27 @@ class RestJsonKind:
             return _ABSENT
         same = next((each for each in present if self._holds(each, call)), None)
         ref = name_or_none(value_at(same or present[0], section.ref_at)) if section.ref_at else call.partner_ref
-        differing = self._differences.between(present[0], call.values) if same is None and self._differences else ()
-        return Presence(found="different" if same is None else "same", partner_ref=ref, fields=differing)
+        if same is not None:
+            unseen = self._unseen(same, call)
+            safe = self._push.put.method == "PUT" or self._push.put.idempotency_header is not None
+            found: Literal["same", "different", "unproven"] = "same"
+            if unseen:
+                found = "different" if safe else "unproven"
+            return Presence(found=found, partner_ref=ref, fields=unseen)
+        differing = self._differences.between(present[0], call.values) if self._differences else ()
+        return Presence(found="different", partner_ref=ref, fields=differing)
+
+    def _unseen(self, record: dict[str, object], call: VisitCall) -> tuple[str, ...]:
+        """The fields that the partner does not show, when nothing else shows that it has taken a change."""
+        if self._body is None or call.action == "withdraw" or not call.held:
+            # What was not there is there: that alone shows it.
+            return ()
+        hidden = self._body.hidden_in(record)
+        try:
+            changed = self._body.changed(call.before, call.values) if call.before is not None else frozenset(hidden)
+        except Unfit:
+            changed = frozenset(hidden)
+        return hidden if changed and changed <= set(hidden) else ()
 
     def _holds(self, record: dict[str, object], call: VisitCall) -> bool:
         try:
@@ -263,6 +301,24 @@ class RestJsonKind:
         except Unfit:
             # The partner file has lost a code since the visit was sent: what is there cannot be shown to be the same.
             return False
+
+
+def _ours(listing: Listing, key_at: str | None, visit_id: str) -> Iterator[object]:
+    """The records of our visit. Raises BadAnswerError for a list without it that is not complete (design, rule 12)."""
+    received, found, whole = 0, False, True
+    for page in listing.pages():
+        received += len(page.records)
+        for record in page.records:
+            if name_or_none(value_at(record, key_at)) == visit_id:
+                found = True
+                yield record
+        last = page.next_position is None
+        whole = whole and not page.repeated and not (last and page.total not in (None, received))
+    if not (found or whole):
+        problem = "the list is not complete: a page came twice, or the total is another one"
+        raise BadAnswerError(
+            partner=listing.intent.partner, endpoint=listing.intent.endpoint, status=200, problem=problem
+        )
 
 
 def _written(value: object) -> str | int:

@@ -41,6 +41,17 @@ class VisitBody:
         ]
         return bool(shown) and all(_equal(mapped, ours, theirs=theirs) for mapped, ours, theirs in shown)
 
+    def hidden_in(self, record: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields that a record does not show."""
+        return tuple(target for target, _, _ in self._fields if not shown_at(record, target)[0])
+
+    def changed(self, before: Mapping[str, object], values: Mapping[str, object]) -> frozenset[str]:
+        """The fields in which the bodies of these two differ; raises Unfit."""
+        then, now = self.written(before), self.written(values)
+        return frozenset(
+            target for target, _, _ in self._fields if shown_at(then, target)[1] != shown_at(now, target)[1]
+        )
+
 
 def name_or_none(value: object) -> str | None:
     """A visit's name, ours or the partner's: a text, or a whole number, which stands for its digits; else None."""

@@ -25,6 +25,8 @@ from partner_sync.partners.parts import (
 )
 from partner_sync.partners.visits_list import VisitsList
 
+#: What may stand in a URL, which servers and proxies write into their logs: nothing about a person (design, rule 15).
+_IN_URLS = ("visit_id", "organization", "week", "office_key", "start_at", "end_at", "status")
 _TYPES_OF = {"text": "text", "integer": "text", "code_map": "text", "date": "date", "datetime": "datetime"}
 
 
@@ -78,8 +80,8 @@ class ReadBack(Part):
         if self.records_at is None and (self.paging or self.key_at):
             raise ValueError("`paging` and `key_at` belong to a list (`records_at`)")
         for value in self.parameters.values():
-            if value not in VISIT_FIELDS:
-                msg = f"`parameters` may carry {', '.join(VISIT_FIELDS)}"
+            if value not in _IN_URLS:
+                msg = f"`parameters` stand in the URL and may carry {', '.join(_IN_URLS)} only"
                 raise ValueError(msg)
         return self
 
@@ -202,9 +204,20 @@ class Push(Part):
         refuse([((), message) for check in checks for message in check(self)])
         return self
 
-    def batch_of(self, action: Literal["put", "withdraw"], *, named: bool) -> BatchCall | None:
-        """The call that takes several such visits, if there is one. ``named``: the partner has named the visit."""
+    def call_of(self, action: Literal["put", "withdraw"], *, named: bool, held: bool = False) -> Call:
+        """The call for one such visit. What the partner is known to hold, ``named`` or not, is never created again."""
+        if action == "withdraw":
+            return self.withdraw
+        return self.put if named or held or self.post is None else self.post
+
+    def batch_of(self, action: Literal["put", "withdraw"], *, named: bool, held: bool = False) -> BatchCall | None:
+        """The call that takes several such visits, if there is one. ``named``: the partner has named the visit;
+        ``held``: it is known to hold it.
+        """
         if self.batch is None:
+            return None
+        if held and not named and self.post is not None and action == "put":
+            # Its name has to be found first, which is a matter of one visit.
             return None
         if action == "withdraw":
             # Without its name such a visit is looked up first, which is a matter of one visit.
@@ -243,6 +256,9 @@ def _of_refs(push: Push) -> Iterator[str]:
         yield "`post` cannot use {ref}: the visit has none yet"
     if push.read_back and "{ref}" in push.read_back.path:
         yield "`read_back` by {ref} cannot find a visit whose first answer was lost: use {key} or a search"
+    if uses_ref and push.read_back and push.read_back.ref_at is None:
+        # What was found without its name could only be created a second time, or never be taken away.
+        yield "`read_back` needs `ref_at` where calls go by {ref}: a visit is found with its name, or not"
 
 
 def _of_batches(push: Push) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -98,6 +99,19 @@ def test_a_429_is_heeded_with_the_scope_that_it_names(server: ScriptedServer) ->
     assert isinstance(error, RateLimitedError)
     assert (error.retry_at, error.facts["scope"]) == (NOW + timedelta(seconds=7), "vendor")
     assert gate.heeded == [(429, "vendor", NOW + timedelta(seconds=7))]
+
+
+def test_a_429_is_heeded_at_once_also_when_its_body_trickles_in(server: ScriptedServer) -> None:
+    heeded: list[float] = []
+
+    class Gate(OpenGate):
+        def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
+            heeded.append(time.monotonic())
+
+    server.answer = Reply(429, b"x" * 20, {"Retry-After": "60"}, trickle_seconds=0.2)
+    started = time.monotonic()
+    assert isinstance(refused(opened(server, Gate()), CHANGE, PUT), RateLimitedError)
+    assert heeded[0] - started < 0.9
 
 
 def test_a_scope_that_we_do_not_know_is_left_aside(server: ScriptedServer) -> None:
@@ -322,6 +336,8 @@ def test_a_wrong_key_stops_the_organization(server: ScriptedServer) -> None:
         Access(base_url="ftp://host", secret="k"),
         Access(base_url="no address", secret="k"),
         Access(base_url="http://[", secret="k"),
+        Access(base_url="http://api..example.jp", secret="k"),
+        Access(base_url=f"http://{'a' * 64}.example.jp", secret="k"),
         Access(base_url="https://me:pw@host", secret="k"),
         Access(base_url="https://host?key=1", secret="k"),
         Access(base_url="https://host"),

@@ -135,11 +135,16 @@ class TestTheOlderFields:
             Quota(name="hour", requests=500, window_seconds=3600),
         ]
 
+    @pytest.mark.parametrize("name", ["X-RateLimit-Remaining", "X-RateLimit-Remaining-Minute"])
+    def test_fewer_than_no_calls_left_are_none(self, name: str) -> None:
+        """As some gateways count over the limit; as a limit it is no count."""
+        assert [quota.remaining for quota in said({name: "-1", "X-RateLimit-Limit": "-1"})] == [0]
+
     def test_the_draft_is_believed_before_the_fields_with_an_x(self) -> None:
         fields = {"RateLimit": '"a";r=1;t=2', "X-RateLimit-Remaining": "99", "X-RateLimit-Limit": "100"}
         assert [quota.remaining for quota in said(fields)] == [1]
 
-    @pytest.mark.parametrize("count", ["-1", "unlimited", "", "1e3", "0x10", "٣", "9" * 40])
+    @pytest.mark.parametrize("count", ["unlimited", "", "1e3", "0x10", "٣", "9" * 40])
     def test_a_count_that_is_none_says_nothing(self, count: str) -> None:
         assert said([("X-RateLimit-Remaining", count), ("X-RateLimit-Reset", "5")]) == []
 

@@ -59,7 +59,14 @@ def test_an_absurd_wait_is_cut_to_an_hour(text: str) -> None:
     assert retry_at(text, CLOCK) == NOW + timedelta(seconds=LONGEST_SECONDS)
 
 
-@pytest.mark.parametrize("text", [None, "", "soon", "-5", "1.5", "٣", "Mon, 99 Foo 2026", "2026-11-23T09:00:00Z"])
+@pytest.mark.parametrize("text", ["120, 120", "60,120", "120.0", "119.2"])
+def test_a_delay_that_is_written_twice_or_with_a_fraction_is_kept(text: str) -> None:
+    assert retry_at(text, CLOCK) == NOW + timedelta(seconds=120)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "soon", "-5", "1.5.2", "120, soon", "٣", "Mon, 99 Foo 2026", "2026-11-23T09:00:00Z"]
+)
 def test_what_cannot_be_read_says_nothing(text: str | None) -> None:
     assert retry_at(text, CLOCK) is None
 

@@ -161,6 +161,7 @@ def test_a_partner_that_names_visits_has_to_name_each_in_its_result(server: Scri
         "put": {"method": "PUT", "path": "/v1/visits/{ref}"},
         "withdraw": {"method": "DELETE", "path": "/v1/visits/{ref}"},
         "partner_ref": "no",
+        "read_back": {"path": "/v1/visits/{key}", "record_at": "data", "ref_at": "no"},
         "batch": {"post": {"method": "POST", "path": "/v1/visits/batch", **SHAPE, "ref_at": "no"}},
     }
     kind = RestJsonKind(made(push=push), Access(base_url=server.base_url, secret="k"), OpenGate())
@@ -174,12 +175,22 @@ def test_a_partner_that_names_visits_has_to_name_each_in_its_result(server: Scri
     assert kind.endpoint_of("put", named=True) == "PUT /v1/visits/{ref}"
 
 
+def test_a_visit_that_is_held_under_a_name_that_nobody_knows_is_in_no_batch(server: ScriptedServer) -> None:
+    push = {**BY_REF, "batch": {"post": {"method": "POST", "path": "/v1/visits/batch", **SHAPE, "ref_at": "no"}}}
+    kind = RestJsonKind(made(push=push), Access(base_url=server.base_url, secret="k"), OpenGate())
+    assert kind.batch_size("put", named=False, held=True) == 1
+    assert kind.endpoint_of("put", named=False, held=True) == "PUT /v1/visits/{ref}"
+    kind.close()
+
+
+NAMED_BACK = {"path": "/v1/visits/{key}", "record_at": "data", "ref_at": "no"}
 GONE = {"gone_when": {"from": "error.code", "equals": ["not_found"]}}
 BY_REF: dict[str, Any] = {
     "post": {"method": "POST", "path": "/v1/visits"},
     "put": {"method": "PUT", "path": "/v1/visits/{ref}"},
     "withdraw": {"method": "DELETE", "path": "/v1/visits/{ref}"},
     "partner_ref": "no",
+    "read_back": NAMED_BACK,
     "batch": {name: {**section, **GONE, "ref_in": "no"} for name, section in BATCH.items()},
 }
 

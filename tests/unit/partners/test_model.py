@@ -17,6 +17,14 @@ from partner_sync.kinds.rest_json import capabilities
 INCLUDE = Path(__file__).resolve().parents[3] / "include"
 
 
+FOUND: dict[str, Any] = {"path": "/v1/visits", "records_at": "data", "key_at": "id"}
+BY_NAME: dict[str, Any] = {
+    "post": {"method": "POST", "path": "/v1/visits"},
+    "put": {"method": "PUT", "path": "/v1/visits/{ref}"},
+    "partner_ref": "no",
+}
+
+
 def limit(**changes: Any) -> dict[str, Any]:
     return {"scope": "organization", "requests": 60, "per_seconds": 60, **changes}
 
@@ -69,6 +77,9 @@ def limit(**changes: Any) -> dict[str, Any]:
         {"push": {"post": {"method": "POST", "path": "/v1/visits"}}},
         {"push": {"read_back": {"path": "/v1/visits", "records_at": "data"}}},
         {"push": {"read_back": {"path": "/v1/visits", "parameters": ["patient_name"]}}},
+        {"push": {"read_back": {**FOUND, "parameters": ["note"]}}},
+        {"push": {"read_back": {**FOUND, "parameters": ["patient_key"]}}},
+        {"push": BY_NAME | {"read_back": FOUND}},
         {"push": {"schedule": "0 18 * *"}},
         {"push": {"schedule": "61 18 * * FRI"}},
         {"push": {"schedule": "*/0 * * * *"}},
@@ -79,6 +90,11 @@ def limit(**changes: Any) -> dict[str, Any]:
 def test_what_contradicts_itself_is_refused(top: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         made(**top)
+
+
+def test_a_visit_that_the_partner_names_is_looked_up_with_its_name() -> None:
+    assert made(push=BY_NAME | {"read_back": FOUND | {"ref_at": "no", "parameters": ["week"]}}).push is not None
+    assert made(push={"read_back": FOUND | {"parameters": ["visit_id", "start_at"]}}).push is not None
 
 
 @pytest.mark.parametrize("schedule", ["*/15 * * * *", "0 18 * * FRI", "5,35 8-18 1 JAN-DEC MON-FRI", "0 0 * * 7"])
