@@ -1,10 +1,10 @@
-"""Ways in which one trouble stops others, an organization starves, or a run never ends: each fails until it is mended."""
+"""One trouble that stops others, an organization that starves, a run that never ends: each fails until it is mended."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,6 +33,12 @@ from postgres_server import Database
 from scripted_server import Came, Reply
 
 Made = Callable[..., Pushes]
+#: A visit of another week of the organization waits for a person's word.
+AN_OLD_VISIT_WAITS = """
+insert into sync.push_attempt (partner, organization, office_id, visit_id, version, week, action, generation,
+    idempotency_key, state, owner, sent_at, settle_at)
+values ('honoka', 'aoba', 1, 'old', 1, '2026-01-05', 'put', 1, gen_random_uuid(), 'unknown', 999, now(), 'infinity')
+"""
 PATIENCE = Patience(until_at=datetime.now(UTC) + timedelta(hours=1), last_try=True)
 
 
@@ -75,7 +81,7 @@ class World:
 
 
 @pytest.fixture
-def world(database: Database, keeping: KeepingPartner) -> Iterator[World]:
+def world(database: Database, keeping: KeepingPartner) -> World:
     products = {
         name: make_product(database, organization=name, base=base) for name, base in (("aoba", 0), ("sakura", 100))
     }
@@ -83,7 +89,7 @@ def world(database: Database, keeping: KeepingPartner) -> Iterator[World]:
         made.visit(f"{name}-0")
         made.week("finalized")
         release(made)
-    yield World(database, partner_of(BY_KEY, settle=0.05, concurrency=1), keeping, products)
+    return World(database, partner_of(BY_KEY, settle=0.05, concurrency=1), keeping, products)
 
 
 def test_setup_both_organizations_are_served(world: World) -> None:
@@ -109,13 +115,8 @@ def test_a_mistyped_address_of_one_organization_stops_no_other(world: World) -> 
 def test_a_mended_key_lets_ticks_go_on_although_an_old_visit_waits_for_a_person(world: World) -> None:
     world.tick("t0")
     made = world.products["aoba"]
-    # An old visit waits for a person.
     admin = world.database.admin()
-    admin.execute(
-        "insert into sync.push_attempt (partner, organization, office_id, visit_id, version, week, action, generation,"
-        " idempotency_key, state, owner, sent_at, settle_at) values ('honoka', 'aoba', 1, 'old', 1, '2026-01-05', 'put', 1,"
-        " gen_random_uuid(), 'unknown', 999, now(), 'infinity')"
-    )
+    admin.execute(AN_OLD_VISIT_WAITS)
     made.visit("aoba-0", revision=2, note="a")
     world.keeping.faults.append(Fault(Reply(401)))
     world.tick("t1")
@@ -130,11 +131,7 @@ def test_a_mended_key_lets_ticks_go_on_although_an_old_visit_waits_for_a_person(
 
 @pytest.mark.xfail(strict=True, reason="a week that went through wholly is called failed for a visit of another week")
 def test_a_push_of_one_week_is_no_failure_for_a_visit_of_another_that_waits_for_a_person(world: World) -> None:
-    world.database.admin().execute(
-        "insert into sync.push_attempt (partner, organization, office_id, visit_id, version, week, action, generation,"
-        " idempotency_key, state, owner, sent_at, settle_at) values ('honoka', 'aoba', 1, 'old', 1, '2026-01-05', 'put', 1,"
-        " gen_random_uuid(), 'unknown', 999, now(), 'infinity')"
-    )
+    world.database.admin().execute(AN_OLD_VISIT_WAITS)
     assert not world.push("p1").failed
 
 
