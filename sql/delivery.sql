@@ -12,12 +12,19 @@ select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as cl
     sync.recheck_blocked(%(partner)s, %(organization)s, %(needs)s) as freed;
 
 -- name: candidates
--- The next items that may be claimed, and whether the partner has given the visit a name of its own.
-select c.visit_id, c.action, c.office_id, exists (
-        select from sync.held
-        where held.partner = c.partner and held.visit_id = c.visit_id and held.partner_ref is not null) as named
+-- The next items that may be claimed, and whether the partner has given the visit a name of its own; without those whose
+-- limits are reached.
+select c.visit_id, c.action, c.office_id, there.named
 from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
-where c.visit_id <> all (%(but)s::text[])
+cross join lateral (
+    select exists (
+        select from sync.held
+        where held.partner = c.partner and held.visit_id = c.visit_id and held.partner_ref is not null) as named) there
+where c.visit_id <> all (%(but)s::text[]) and c.office_id <> all (%(offices)s::bigint[])
+  and not exists (
+      select from unnest(%(closed_office_id)s::bigint[], %(closed_action)s::text[], %(closed_named)s::boolean[])
+          x (office_id, action, named)
+      where (x.office_id is null or x.office_id = c.office_id) and x.action = c.action and x.named = there.named)
 limit %(count)s;
 
 -- name: claim_to_send
@@ -52,9 +59,21 @@ select sync.give_up(%(attempts)s, %(owner)s);
 -- Writes what became of calls; returns the attempts whose visits are being edited at this moment.
 select attempt_id from sync.settle_free(%(items)s, %(owner)s, %(run_key)s, %(max_attempts)s) as attempt_id;
 
--- name: settle
--- Writes what became of one call, as soon as nobody edits its visit; false when the attempt is no longer this pusher's.
-select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as settled;
+-- name: keep_answers
+-- Keeps what came back for visits that are being edited; the next pusher writes it down.
+select sync.keep_answers(%(items)s, %(owner)s);
+
+-- name: kept_answers
+-- The answers that this pusher has taken over from one that had to end.
+select answer from sync.kept_answers(%(partner)s, %(owner)s) as answer;
+
+-- name: look_ups
+-- Where look-ups that the limits stopped go on.
+select id, look_up from sync.push_attempt where id = any (%(attempts)s) and look_up is not null;
+
+-- name: note_look_ups
+-- Where look-ups have stopped; null: it begins anew.
+select sync.note_look_ups(%(places)s, %(owner)s);
 
 -- name: calls
 -- What is to be sent for claimed attempts.

@@ -79,6 +79,7 @@ def push_organization(conn: Connection, work: PushWork, *, open_kind: OpenKind) 
             work.partner, kind, claims=claims, turnstile=turnstile, max_attempts=push.max_attempts, ends_at=ends_at
         )
         claims.recover()
+        claims.settle_kept(max_attempts=push.max_attempts)
         claims.close_without_call()
         pipeline.run()
     finally:

@@ -91,6 +91,35 @@ class Presence:
     fields: tuple[str, ...] = ()
 
 
+@dataclass(kw_only=True)
+class LookUp:
+    """How far a look-up of several pages has come; all of it is JSON. A limit may stop it, and another process go on.
+
+    ``position``: where the next page is asked for; None at the beginning. The others: what was found so far, as in
+    ``Presence``. ``kept``: it is written down.
+    """
+
+    position: dict[str, Any] | None = None
+    found: Literal["absent", "same", "different"] = "absent"
+    partner_ref: str | None = None
+    fields: Sequence[str] = ()
+    kept: bool = False
+
+    @property
+    def so_far(self) -> Presence:
+        return Presence(found=self.found, partner_ref=self.partner_ref, fields=tuple(self.fields))
+
+    def note(self, page: Presence, next_position: Mapping[str, Any] | None) -> None:
+        """One more page: the same counts more than another, and the first of others more than a later one."""
+        if page.found == "same" or (page.found == "different" and self.found == "absent"):
+            self.found, self.partner_ref, self.fields = page.found, page.partner_ref, page.fields
+        self.position = dict(next_position) if next_position is not None else None
+
+    def forget(self) -> None:
+        """It is over, or cannot go on where it was: the next one begins anew."""
+        self.position, self.found, self.partner_ref, self.fields = None, "absent", None, ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeldVisit:
     """A record in the partner's list of visits. ``visit_id`` is what stands where our id should; None: nothing does.
@@ -134,7 +163,13 @@ class Quota:
 
 
 class Gate(Protocol):
-    """The door to the partner: no call leaves without a grant from the ledger (design, rule 7)."""
+    """The door to the partner: no call leaves without a grant from the ledger (design, rule 7).
+
+    Moments that are told to it are of the ledger's clock, as ``now`` gives it: this machine's may be slow or fast.
+    """
+
+    def now(self) -> datetime:
+        """The time (aware) by the ledger's clock, as far as its last grant tells."""
 
     def take(self, endpoint: str) -> None:
         """Take the grant for one call; raises LimitReachedError when the ledger has none now."""
@@ -190,8 +225,10 @@ class PartnerKind(Protocol):
     def endpoint_of(self, what: Action | Literal["read_back"], *, named: bool) -> str:
         """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has named the visit."""
 
-    def read_back(self, call: VisitCall) -> Presence:
-        """Ask what the partner holds of this visit, by GET."""
+    def read_back(self, call: VisitCall, look_up: LookUp | None = None) -> Presence:
+        """Ask what the partner holds of this visit, by GET. A list of several pages goes on where ``look_up`` stands, and
+        that moves on with each page: after LimitReachedError it is good for going on.
+        """
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None

@@ -26,6 +26,7 @@ from partner_sync.kinds.interface import (
     Capabilities,
     Gate,
     HeldVisit,
+    LookUp,
     Page,
     Presence,
     Quota,
@@ -139,7 +140,7 @@ class RestJsonKind:
         batched = self._push.batch_of(what, named=named)
         return batched.endpoint if batched else self._section(what, named=named).endpoint
 
-    def read_back(self, call: VisitCall) -> Presence:
+    def read_back(self, call: VisitCall, look_up: LookUp | None = None) -> Presence:
         section = self._push.read_back
         if section is None:
             raise ConfigError(problem=f"The partner file of {self._partner.slug} has no read_back.")
@@ -151,9 +152,11 @@ class RestJsonKind:
             client=self._client, name="visits", path=section.path, parameters=parameters,
             records_at=section.records_at, style=section.paging,
         )  # fmt: skip
-        records = (record for page in listing.pages() for record in page.records)
-        ours = [each for each in records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
-        return self._presence(call, section, records=ours)
+        look_up = look_up or LookUp()
+        for page in listing.pages(look_up.position):
+            ours = [each for each in page.records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
+            look_up.note(self._presence(call, section, records=ours), page.next_position)
+        return look_up.so_far
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
