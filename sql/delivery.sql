@@ -138,8 +138,33 @@ where run_key = %(run_key)s and organization = %(organization)s and partner = %(
 group by outcome;
 
 -- name: parked
--- Lost answers of which only a person can say what became of them.
-select count(*)::integer as parked from sync.parked where partner = %(partner)s and organization = %(organization)s;
+-- Lost answers of which only a person can say what became of them: of all weeks, of this one, and found by this run.
+select count(*)::integer as parked,
+    (count(*) filter (where %(week)s::date is null or p.week = %(week)s))::integer as parked_here,
+    (count(*) filter (where exists (
+        select from sync.push_result r
+        where r.attempt_id = p.attempt_id and r.visit_id = p.visit_id and r.run_key = %(run_key)s
+          and r.code = 'outcome_unknown_person')))::integer as parked_now
+from sync.parked p
+where p.partner = %(partner)s and p.organization = %(organization)s;
+
+-- name: still_failed
+-- How many visits stand rejected or given up, of a week or of all.
+select count(distinct f.visit_id)::integer as count
+from (select distinct r.week from sync.push_result r
+      where r.partner = %(partner)s and r.organization = %(organization)s and r.outcome in ('rejected', 'dead')
+        and (%(week)s::date is null or r.week = %(week)s)) w
+cross join lateral sync.failed_visits(%(partner)s, %(organization)s, w.week) f;
+
+-- name: failed_in_run
+-- What a run's visits were rejected or given up for: by code, status and field, of the same count the gravest first.
+select r.organization, r.outcome, r.code, r.status, f.field, count(*)::integer as count
+from sync.push_result r
+left join lateral unnest(r.fields) f (field) on true
+where r.run_key = %(run_key)s and r.partner = %(partner)s and r.organization = any (%(organizations)s)
+  and r.outcome in ('rejected', 'dead')
+group by 1, 2, 3, 4, 5
+order by r.organization, count(*) desc, r.outcome, r.code, f.field;
 
 -- name: parked_visits
 -- The visits that wait for a person's word, the oldest first.
