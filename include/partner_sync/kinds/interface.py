@@ -175,7 +175,10 @@ class Gate(Protocol):
         """Take the grant for one call; raises LimitReachedError when the ledger has none now."""
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8)."""
+        """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8).
+
+        ``retry_at``: by the ledger's clock.
+        """
 
     def told(self, quotas: Sequence[Quota]) -> None:
         """Note what the partner says is left: it can only shrink what the file allows (design, rule 8)."""
