@@ -326,8 +326,8 @@ def _opens_at(counters: list[_Counter], from_at: datetime) -> datetime:
 def fixed_window(limit: Limit, at: datetime) -> tuple[datetime, datetime]:
     """The fixed window that ``at`` lies in, in UTC.
 
-    Windows of up to a day begin anew at the anchor of each day of the zone, and the last one of a day ends with it: on a
-    day of 25 hours it is an hour longer. Windows of several whole days are counted in days of the zone from Monday
+    Windows of up to a day begin anew at the anchor of each day of the zone, and the last one of a day ends with it: on
+    a day of 25 hours it is an hour longer. Windows of several whole days are counted in days of the zone from Monday
     1970-01-05, other long ones in hours from its anchor.
     """
     zone = ZoneInfo(limit.zone or "UTC")

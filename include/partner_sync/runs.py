@@ -154,7 +154,7 @@ def _went_well(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], frozenset[s
 
 
 def _codes_met(outcomes: Iterable[Outcome]) -> frozenset[str]:
-    """The codes that are not ok. One key says one thing: of what can become of visits, the others may stand behind it."""
+    """The codes that are not ok. A key says one thing: others of what can become of visits may stand behind it."""
     met = frozenset(each.code for each in outcomes if each.outcome != "ok")
     return met | _OF_VISITS if met & _OF_VISITS else met
 

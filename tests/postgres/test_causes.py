@@ -190,7 +190,6 @@ def test_a_visit_that_is_forbidden_while_others_go_through_is_rejected(world: Wo
     made = world.products["aoba"]
     for number in (1, 2):
         made.visit(f"aoba-{number}")
-    world.keeping.wait_seconds = lambda came: 0.0
     world.keeping.faults.extend([Fault(Reply(200, {"data": {"no": "aoba-1"}}), done=True), Fault(Reply(403))])
     told = world.tick("t1")
     assert [cause.code for cause in told.new_causes] == ["rejected"]
@@ -218,7 +217,8 @@ def test_a_push_says_what_its_visits_were_refused_for_and_whose_turn_it_is(world
     assert [cause.code for cause in told.new_causes] == ["rejected"]
     lines = world.lines("p1")
     assert lines[:2] == [f"{code}: 拒否 / rejected: partner_rejected (422) 1" for code in ("aoba", "sakura")]
-    assert lines[-1].startswith("Whose turn: the customer's planner") and "`resend failed`" in lines[-1]
+    assert lines[-1].startswith("Whose turn: the customer's planner")
+    assert "`resend failed`" in lines[-1]
 
 
 def test_a_later_push_still_says_what_stands_rejected_and_is_no_failure_for_it(world: World) -> None:

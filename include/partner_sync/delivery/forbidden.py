@@ -1,7 +1,7 @@
 """A 403 may mean the key or the visit: what became of the other visits says which (design, rule 9).
 
-While others go through it is that visit's rejection. When so many visits were forbidden and none went through, it is the
-key. Until one of the two is known, the visit comes again a little later, as often as the partner file lets it.
+While others go through it is that visit's rejection. When so many visits were forbidden and none went through, it is
+the key. Until one is known, the visit comes again a little later, as often as the partner file lets it.
 """
 
 from __future__ import annotations

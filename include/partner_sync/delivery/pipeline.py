@@ -179,7 +179,9 @@ class Pipeline:
     def _settle(self, returned: Sequence[Returned]) -> None:
         if not_left := [one.attempt_id for each in returned if each.verdicts is None for one in each.errand.items]:
             self._claims.give_up(not_left)
-        self._claims.note_look_ups(one for each in returned if each.errand.what == "look_up" for one in each.errand.items)
+        self._claims.note_look_ups(
+            one for each in returned if each.errand.what == "look_up" for one in each.errand.items
+        )
         items = [item for each in returned for item in self._items(each)] + self._unwritten
         if items:
             busy = self._claims.settle_free(items, max_attempts=self._max_attempts)

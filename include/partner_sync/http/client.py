@@ -114,7 +114,14 @@ class PartnerClient:
         started = time.monotonic()
         try:
             answer, said = self._exchange(intent, request)
-        except (httpx.HTTPError, httpx.CookieConflict, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.CookieConflict,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            OSError,
+            ValueError,
+        ) as error:
             self._note(intent, request, outcome=type(error).__name__, seconds=time.monotonic() - started)
             if left_us(error):
                 self._gate.answered(reached=was_answered(error))

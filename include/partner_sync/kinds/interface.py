@@ -229,8 +229,8 @@ class PartnerKind(Protocol):
         """The endpoint that such a call goes to, as the limits name it. ``named``: the partner has named the visit."""
 
     def read_back(self, call: VisitCall, look_up: LookUp | None = None) -> Presence:
-        """Ask what the partner holds of this visit, by GET. A list of several pages goes on where ``look_up`` stands, and
-        that moves on with each page: after LimitReachedError it is good for going on.
+        """Ask what the partner holds of this visit, by GET. A list of several pages goes on where ``look_up`` stands,
+        which moves on with each page: after LimitReachedError it is good for going on.
         """
 
     def visits(
