@@ -157,14 +157,14 @@ from (select distinct r.week from sync.push_result r
 cross join lateral sync.failed_visits(%(partner)s, %(organization)s, w.week) f;
 
 -- name: failed_in_run
--- What a run's visits were rejected or given up for: by code, status and field, of the same count the gravest first.
+-- What a run's visits were rejected or given up for: by code, status and field, the most frequent first.
 select r.organization, r.outcome, r.code, r.status, f.field, count(*)::integer as count
 from sync.push_result r
 left join lateral unnest(r.fields) f (field) on true
 where r.run_key = %(run_key)s and r.partner = %(partner)s and r.organization = any (%(organizations)s)
   and r.outcome in ('rejected', 'dead')
 group by 1, 2, 3, 4, 5
-order by r.organization, count(*) desc, r.outcome, r.code, f.field;
+order by r.organization, r.outcome, count(*) desc, r.code, f.field;
 
 -- name: parked_visits
 -- The visits that wait for a person's word, the oldest first.

@@ -99,12 +99,12 @@ def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterab
     """
     outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
-    whole = [("", step) for step in steps_done]
+    whole: dict[tuple[str, str], frozenset[str]] = {("", step): frozenset() for step in steps_done}
     with translated_errors(), conn.transaction():
         met = [_open(conn, outcome) for outcome in _once(stopped)]
         closed = [
             incident
-            for (organization, step), but in sorted((dict.fromkeys(whole, frozenset()) | _went_well(outcomes)).items())
+            for (organization, step), but in sorted((whole | _went_well(outcomes)).items())
             for incident in close_incidents(
                 conn, partner=partner, organization=organization, step=step, run_key=run_key, but=but
             )

@@ -13,8 +13,9 @@ from partner_sync.incidents import whose_turn
 from partner_sync.statements import statement
 from partner_sync.words import count_name
 
-#: So many causes of one organization are named.
+#: So many causes of one organization are named, and so many organizations.
 NAMED_CAUSES = 6
+NAMED_ORGANIZATIONS = 10
 
 
 def still_failed(conn: Connection, work: PushWork) -> int:
@@ -32,16 +33,23 @@ def failed_lines(conn: Connection, *, partner: str, run_key: str, organizations:
     facts = {"partner": partner, "run_key": run_key, "organizations": list(organizations)}
     with translated_errors():
         rows = conn.execute(statement("delivery.failed_in_run"), facts).fetchall()
-    for (organization, outcome), found in groupby(rows, lambda row: (row["organization"], row["outcome"])):
-        causes = [_cause(row) for row in found]
-        more = f", +{len(causes) - NAMED_CAUSES:,}" if len(causes) > NAMED_CAUSES else ""
-        names = " / ".join(count_name(outcome, language) for language in _LANGUAGES)
-        yield f"{organization}: {names}: {', '.join(causes[:NAMED_CAUSES])}{more}"
+    lines = [_line(key, list(found)) for key, found in groupby(rows, lambda row: (row["organization"], row["outcome"]))]
+    yield from lines[:NAMED_ORGANIZATIONS]
+    if len(lines) > NAMED_ORGANIZATIONS:
+        yield f"+{len(lines) - NAMED_ORGANIZATIONS:,}"
     for outcome in sorted({row["outcome"] for row in rows}):
         yield from (_next(outcome, language, partner=partner) for language in _LANGUAGES)
 
 
 _LANGUAGES: tuple[Language, ...] = ("ja", "en")
+
+
+def _line(key: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """'aoba: 拒否 / rejected: start: too_early (422) 3, ...', the most frequent first."""
+    (organization, outcome), causes = key, [_cause(row) for row in rows]
+    more = f", +{len(causes) - NAMED_CAUSES:,}" if len(causes) > NAMED_CAUSES else ""
+    names = " / ".join(count_name(outcome, language) for language in _LANGUAGES)
+    return f"{organization}: {names}: {', '.join(causes[:NAMED_CAUSES])}{more}"
 
 
 def _cause(row: Mapping[str, Any]) -> str:

@@ -92,12 +92,12 @@ class Feeder:
             yield Errand(what="send", items=tuple(parcel), permit=permits.pop())
         self._grants.spare(route, permits)
 
-    def _of_its_office(self, claimed: Sequence[Claimed], route: Route) -> list[Claimed]:
+    def _of_its_office(self, claimed: Sequence[Claimed], route: Route) -> tuple[Claimed, ...]:
         """A visit that has moved to another office since it was listed must leave on a grant of that office."""
         moved = [one for one in claimed if self._routes.of_item(one).office != route.office]
         if moved:
             self._claims.give_up([one.attempt_id for one in moved])
-        return [one for one in claimed if one not in moved]
+        return tuple(one for one in claimed if one not in moved)
 
     def _parcels(self, items: Iterable[_I]) -> list[list[_I]]:
         """The items in calls, each of one action, named or not, and as many as the partner takes; some go alone."""

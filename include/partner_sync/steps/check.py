@@ -62,9 +62,16 @@ def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
 
 def _note(conn: Connection, partner: Partner, link: Link) -> None:
     """It works: ticks that a wrong key or address has stopped may try again."""
-    names = {"partner": partner.slug, "organization": link.organization}
-    run_key = f"{RUN_KEY}/{datetime.now(UTC).isoformat()}"
-    record_outcome(conn, Outcome(**names, run_key=run_key, dag=RUN_KEY, step="check", outcome="ok", code="checked"))
+    said = Outcome(
+        partner=partner.slug,
+        organization=link.organization,
+        run_key=f"{RUN_KEY}/{datetime.now(UTC).isoformat()}",
+        dag=RUN_KEY,
+        step="check",
+        outcome="ok",
+        code="checked",
+    )
+    record_outcome(conn, said)
 
 
 def _sections(partner: Partner) -> list[tuple[Entity, MasterEntity]]:
