@@ -48,7 +48,7 @@ def test_a_large_office_whose_limit_is_reached_holds_up_no_small_one(
     start, end = f"{WEEK.monday} 01:00Z", f"{WEEK.monday} 02:00Z"
     product.product.execute(
         "insert into schedule.visit (visit_id, revision, organization, office_id, patient_id, start_at, end_at)"
-        " select 'a' || n, 1, 'sakura', 1, 11, %s, %s from generate_series(10000, 12200) n", (start, end)
+        " select 'a' || n, 1, 'sakura', 1, 11, %s, %s from generate_series(10000, 12600) n", (start, end)
     )  # fmt: skip
     product.visit("z", office_id=2)
     product.week("finalized", office=2)
