@@ -12,13 +12,20 @@ select sync.close_without_call(%(partner)s, %(organization)s, %(run_key)s) as cl
     sync.recheck_blocked(%(partner)s, %(organization)s, %(needs)s) as freed;
 
 -- name: candidates
--- The next items that may be claimed, whether the partner is known to hold the visit, and has given it a name of its own.
-select c.visit_id, c.action, c.office_id, held.partner_ref is not null as named, held.visit_id is not null as held
+-- The next items that may be claimed, whether the partner is known to hold the visit, and has given it a name of its own;
+-- without those whose limits are reached.
+select c.visit_id, c.action, c.office_id, there.named, there.held
 from sync.claimable(%(partner)s, %(organization)s, %(needs)s, %(week)s) c
 left join lateral (
     select h.visit_id, h.partner_ref from sync.held h
-    where h.partner = c.partner and h.visit_id = c.visit_id limit 1) held on true
-where c.visit_id <> all (%(but)s::text[])
+    where h.partner = c.partner and h.visit_id = c.visit_id limit 1) h on true
+cross join lateral (select h.partner_ref is not null as named, h.visit_id is not null as held) there
+where c.visit_id <> all (%(but)s::text[]) and c.office_id <> all (%(offices)s::bigint[])
+  and not exists (
+      select from unnest(%(closed_office_id)s::bigint[], %(closed_action)s::text[], %(closed_named)s::boolean[],
+          %(closed_held)s::boolean[]) x (office_id, action, named, held)
+      where (x.office_id is null or x.office_id = c.office_id)
+        and (x.action, x.named, x.held) = (c.action, there.named, there.held))
 limit %(count)s;
 
 -- name: claim_to_send
@@ -78,9 +85,21 @@ select sync.give_up(%(attempts)s, %(owner)s);
 -- Writes what became of calls; returns the attempts whose visits are being edited at this moment.
 select attempt_id from sync.settle_free(%(items)s, %(owner)s, %(run_key)s, %(max_attempts)s) as attempt_id;
 
--- name: settle
--- Writes what became of one call, as soon as nobody edits its visit; false when the attempt is no longer this pusher's.
-select sync.settle(%(item)s, %(owner)s, %(run_key)s, %(max_attempts)s) as settled;
+-- name: keep_answers
+-- Keeps what came back for visits that are being edited; the next pusher writes it down.
+select sync.keep_answers(%(items)s, %(owner)s);
+
+-- name: kept_answers
+-- The answers that this pusher has taken over from one that had to end.
+select answer from sync.kept_answers(%(partner)s, %(owner)s) as answer;
+
+-- name: look_ups
+-- Where look-ups that the limits stopped go on.
+select id, look_up from sync.push_attempt where id = any (%(attempts)s) and look_up is not null;
+
+-- name: note_look_ups
+-- Where look-ups have stopped; null: it begins anew.
+select sync.note_look_ups(%(places)s, %(owner)s);
 
 -- name: calls
 -- What is to be sent for claimed attempts.
@@ -145,8 +164,33 @@ where run_key = %(run_key)s and organization = %(organization)s and partner = %(
 group by outcome;
 
 -- name: parked
--- Lost answers of which only a person can say what became of them.
-select count(*)::integer as parked from sync.parked where partner = %(partner)s and organization = %(organization)s;
+-- Lost answers of which only a person can say what became of them: of all weeks, of this one, and found by this run.
+select count(*)::integer as parked,
+    (count(*) filter (where %(week)s::date is null or p.week = %(week)s))::integer as parked_here,
+    (count(*) filter (where exists (
+        select from sync.push_result r
+        where r.attempt_id = p.attempt_id and r.visit_id = p.visit_id and r.run_key = %(run_key)s
+          and r.code = 'outcome_unknown_person')))::integer as parked_now
+from sync.parked p
+where p.partner = %(partner)s and p.organization = %(organization)s;
+
+-- name: still_failed
+-- How many visits stand rejected or given up, of a week or of all.
+select count(distinct f.visit_id)::integer as count
+from (select distinct r.week from sync.push_result r
+      where r.partner = %(partner)s and r.organization = %(organization)s and r.outcome in ('rejected', 'dead')
+        and (%(week)s::date is null or r.week = %(week)s)) w
+cross join lateral sync.failed_visits(%(partner)s, %(organization)s, w.week) f;
+
+-- name: failed_in_run
+-- What a run's visits were rejected or given up for: by code, status and field, the most frequent first.
+select r.organization, r.outcome, r.code, r.status, f.field, count(*)::integer as count
+from sync.push_result r
+left join lateral unnest(r.fields) f (field) on true
+where r.run_key = %(run_key)s and r.partner = %(partner)s and r.organization = any (%(organizations)s)
+  and r.outcome in ('rejected', 'dead')
+group by 1, 2, 3, 4, 5
+order by r.organization, r.outcome, count(*) desc, r.code, f.field;
 
 -- name: parked_visits
 -- The visits that wait for a person's word, the oldest first.

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
@@ -131,7 +131,8 @@ def _send(handler: BaseHTTPRequestHandler, content: bytes, *, trickle_seconds: f
 class OpenGate:
     """A gate that grants everything and writes down what was taken and heeded."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.now = now
         self.taken: list[str] = []
         self.heeded: list[tuple[int, str | None, datetime | None]] = []
         self.quotas: list[Quota] = []

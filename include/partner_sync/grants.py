@@ -283,7 +283,7 @@ def _narrower(grant: Grant, quotas: Sequence[Quota]) -> list[dict[str, object]]:
         fact: dict[str, object] = {"limit": place + 1}
         if quota.remaining is not None and (quota.remaining < 1 or quota.remaining < grant.left[place]):
             seconds = quota.window_seconds or UNNAMED_PAUSE_SECONDS
-            until_at = quota.reset_at or datetime.now(UTC) + timedelta(seconds=seconds)
+            until_at = quota.reset_at or grant.moment(time.monotonic()) + timedelta(seconds=seconds)
             fact |= {"left": max(0, quota.remaining), "until_at": until_at.isoformat()}
         if quota.requests and binding.same_window(quota) and quota.requests < binding.limits[place]["requests"]:
             fact |= {"requests": quota.requests}

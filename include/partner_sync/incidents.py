@@ -69,16 +69,31 @@ def open_incident(conn: Connection, *, partner: str, organization: str, step: st
 
 
 def close_incidents(
-    conn: Connection, *, partner: str, organization: str, step: str, run_key: str
+    conn: Connection, *, partner: str, organization: str, step: str, run_key: str, but: Iterable[str] = ()
 ) -> tuple[Incident, ...]:
-    """The step went well: all open incidents of it are over; returns them."""
-    facts = {"partner": partner, "organization": organization, "step": step, "run_key": run_key}
+    """The step went well: all open incidents of it are over, those with the codes ``but`` aside; returns them."""
+    facts = {"partner": partner, "organization": organization, "step": step, "run_key": run_key, "but": sorted(but)}
     return _incidents(conn, "runs.close_incidents", facts=facts)
 
 
 def open_incidents(conn: Connection, *, partner: str) -> tuple[Incident, ...]:
     """All open incidents of the partner, the oldest first."""
     return _incidents(conn, "runs.open_incidents", facts={"partner": partner})
+
+
+def stopped_organizations(conn: Connection, *, partner: str, step: str, codes: Iterable[str]) -> frozenset[str]:
+    """Whom an open cause with one of these codes stops at a step, and nothing shows that it may be mended: no changed
+    link, no check of the connection that went well, no end of the same cause at the extract.
+    """
+    facts = {"partner": partner, "step": step, "codes": sorted(codes)}
+    with translated_errors():
+        rows = conn.execute(statement("runs.stopped"), facts).fetchall()
+    return frozenset(row["organization"] for row in rows)
+
+
+def whose_turn(code: str, language: Language, **facts: str) -> str:
+    """Who acts on a code."""
+    return _OWNERS[entry(code).owner].fill(language, **facts)
 
 
 def notices_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Cause, ...]:
@@ -156,7 +171,7 @@ def _what_to_do(code: str, language: Language, *, facts: dict[str, str], stage: 
         }
     return {
         Text(ja="状況", en="What happened"): what,
-        Text(ja="担当", en="Whose turn"): _OWNERS[found.owner].fill(language, **facts),
+        Text(ja="担当", en="Whose turn"): whose_turn(code, language, **facts),
         Text(ja="次の対応", en="Next"): found.next_action.fill(language, **facts),
     }
 

@@ -98,6 +98,10 @@ class LedgerGate:
                 raise grant.refusal()
             time.sleep(wait_seconds)
 
+    def now(self) -> datetime:
+        grant = self._granted()
+        return grant.moment(time.monotonic()) if grant else datetime.now(UTC)
+
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         """Pause at once, for everybody."""
         heard = Heard.of(status=status, scope=scope, retry_at=retry_at)
@@ -176,6 +180,9 @@ class PrepaidGate:
     def wait(self) -> None:
         """Until the moment from which its calls may leave."""
         _wait_for(self._grant, self._clock)
+
+    def now(self) -> datetime:
+        return self._grant.moment(self._clock())
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -31,7 +31,7 @@ _NARROWEST = ("organization", "office", "endpoint", "vendor")
 _DAY = timedelta(days=1)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MOST_ROUNDS = 10_000
-_MONDAY_OF_LONG_WINDOWS = datetime(1970, 1, 5)  # noqa: DTZ001 - becomes aware in the limit's own zone
+_FIRST_MONDAY = date(1970, 1, 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,18 +326,26 @@ def _opens_at(counters: list[_Counter], from_at: datetime) -> datetime:
 def fixed_window(limit: Limit, at: datetime) -> tuple[datetime, datetime]:
     """The fixed window that ``at`` lies in, in UTC.
 
-    Windows of up to a day begin anew at the anchor of each day of the zone; longer ones are counted from the anchor of
-    Monday 1970-01-05.
+    Windows of up to a day begin anew at the anchor of each day of the zone, and the last one of a day ends with it: on
+    a day of 25 hours it is an hour longer. Windows of several whole days are counted in days of the zone from Monday
+    1970-01-05, other long ones in hours from its anchor.
     """
     zone = ZoneInfo(limit.zone or "UTC")
     anchor = time.fromisoformat(limit.anchor or "00:00")
     per = timedelta(seconds=limit.per_seconds)
     since_midnight = timedelta(hours=anchor.hour, minutes=anchor.minute)
     day = (at.astimezone(zone).replace(tzinfo=None) - since_midnight).date()
-    first = _MONDAY_OF_LONG_WINDOWS.date() if per > _DAY else day
-    origin = datetime.combine(first, anchor, zone).astimezone(UTC)
-    starts_at = origin + (at - origin) // per * per
-    ends_at = starts_at + per
-    if per <= _DAY:
-        ends_at = min(ends_at, datetime.combine(day + _DAY, anchor, zone).astimezone(UTC))
-    return starts_at, ends_at
+
+    def begins(on: date) -> datetime:
+        return datetime.combine(on, anchor, zone).astimezone(UTC)
+
+    if not per % _DAY:
+        first = day - (day - _FIRST_MONDAY) % per
+        return begins(first), begins(first + per)
+    origin = begins(_FIRST_MONDAY if per > _DAY else day)
+    place = (at - origin) // per
+    last = -(-_DAY // per) - 1 if per < _DAY else None
+    if last is not None and place >= last:
+        return origin + last * per, begins(day + _DAY)
+    ends_at = origin + (place + 1) * per
+    return origin + place * per, ends_at if last is None else min(ends_at, begins(day + _DAY))

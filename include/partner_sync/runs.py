@@ -28,6 +28,8 @@ Word = Literal["ok", "failed", "skipped", "held", "waiting"]
 _STOPS: frozenset[Word] = frozenset({"failed", "held"})
 #: The count of visits that cannot leave; below it, by dot, for each reason: a code of the catalogue.
 BLOCKED = "visit.blocked"
+#: What can become of single visits, whatever the others come to.
+_OF_VISITS = frozenset({"rejected", "dead", "outcome_unknown_person"})
 #: No failure, but whoever waits for it must read why nothing went: a person of us holds the calls.
 _TOLD_AS_WELL = frozenset({PartnerHeldError.code, OrganizationHeldError.code})
 
@@ -97,13 +99,14 @@ def conclude(conn: Connection, *, partner: str, run_key: str, steps_done: Iterab
     """
     outcomes = outcomes_of(conn, partner=partner, run_key=run_key)
     stopped = [outcome for outcome in outcomes if outcome.outcome in _STOPS]
+    whole: dict[tuple[str, str], frozenset[str]] = {("", step): frozenset() for step in steps_done}
     with translated_errors(), conn.transaction():
         met = [_open(conn, outcome) for outcome in _once(stopped)]
         closed = [
             incident
-            for organization, step in sorted({*_went_well(outcomes), *(("", step) for step in steps_done)})
+            for (organization, step), but in sorted((whole | _went_well(outcomes)).items())
             for incident in close_incidents(
-                conn, partner=partner, organization=organization, step=step, run_key=run_key
+                conn, partner=partner, organization=organization, step=step, run_key=run_key, but=but
             )
         ]
     organizations = _word_by_organization(outcomes)
@@ -130,17 +133,30 @@ def _once(stopped: Iterable[Outcome]) -> list[Outcome]:
     return [by_cause[key] for key in sorted(by_cause)]
 
 
-def _went_well(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, str]]:
-    """Organization and step of which everything is ok: one bad entity leaves the cause open.
+def _went_well(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], frozenset[str]]:
+    """Organization and step of which everything is ok: one bad entity leaves the cause open. With the codes that stay.
 
-    A step that went well for anybody went well for the partner as a whole ('').
+    Where the step says that it went well as a whole (entity ''), what single visits or rows came to keeps only its own
+    causes open. A step that went well for anybody went well for the partner as a whole ('').
     """
-    words: dict[tuple[str, str], set[Word]] = {}
+    said: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
-        words.setdefault((outcome.organization, outcome.step), set()).add(outcome.outcome)
-        if outcome.outcome == "ok":
-            words.setdefault(("", outcome.step), set()).add("ok")
-    return (key for key, said in words.items() if "ok" in said and said <= {"ok", "skipped"})
+        said.setdefault((outcome.organization, outcome.step), []).append(outcome)
+    well: dict[tuple[str, str], frozenset[str]] = {}
+    for (organization, step), found in said.items():
+        whole = any(each.outcome == "ok" and not each.entity for each in found)
+        words = {each.outcome for each in found}
+        if "ok" in words:
+            well.setdefault(("", step), frozenset())
+        if whole or ("ok" in words and words <= {"ok", "skipped"}):
+            well[organization, step] = _codes_met(found)
+    return well
+
+
+def _codes_met(outcomes: Iterable[Outcome]) -> frozenset[str]:
+    """The codes that are not ok. A key says one thing: others of what can become of visits may stand behind it."""
+    met = frozenset(each.code for each in outcomes if each.outcome != "ok")
+    return met | _OF_VISITS if met & _OF_VISITS else met
 
 
 def _open(conn: Connection, outcome: Outcome) -> Incident:

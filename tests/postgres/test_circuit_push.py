@@ -232,11 +232,11 @@ def test_what_is_held_is_passed_over_by_ticks_without_a_word_and_goes_out_after_
     assert {who for who, _ in world.visits.kept} == {"aoba", "botan"}
 
 
-def test_a_planners_push_says_what_is_held_and_ends_without_waiting_or_failing(world: World) -> None:
+def test_a_planners_push_of_what_is_held_is_not_done_says_so_and_ends_without_waiting(world: World) -> None:
     world.hold("aoba")
     waiting, told = planner(world)
     assert waiting is None
-    assert (told.failed, told.organizations) == (False, {"aoba": "skipped", "botan": "ok"})
+    assert (told.failed, told.organizations) == (True, {"aoba": "held", "botan": "ok"})
     assert "aoba / push: The integration team holds the calls for aoba to honoka." in told.note_en
     assert "一時停止" in told.note_ja
 
@@ -244,7 +244,7 @@ def test_a_planners_push_says_what_is_held_and_ends_without_waiting_or_failing(w
 def test_a_held_partner_is_held_for_all_its_organizations(world: World) -> None:
     world.hold("")
     _, told = planner(world)
-    assert told.organizations == {"aoba": "skipped", "botan": "skipped"}
+    assert told.organizations == {"aoba": "held", "botan": "held"}
     assert "holds all calls to honoka" in told.note_en
     assert world.server.came == []
 
@@ -269,7 +269,7 @@ def test_a_hold_in_the_middle_of_a_run_ends_its_calls_too(world: World) -> None:
         world.push()
     assert world.calls("aoba") <= 2, "what was granted before still leaves"
     _, told = planner(world, "p2")
-    assert told.organizations == {"aoba": "skipped", "botan": "skipped"}
+    assert told.organizations == {"aoba": "held", "botan": "held"}
 
 
 def test_a_gate_that_asks_for_each_call_tells_its_failures_at_once(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
@@ -135,6 +135,42 @@ def test_a_daily_window_turns_at_its_anchor_in_its_zone(ledger: TestLedger) -> N
     first = ledger.ask(limits, 5, at=START)
     assert first.count == 3
     assert first.retry_at == datetime.fromisoformat("2026-11-24T04:00:01+09:00")
+
+
+def test_a_daily_window_has_one_quota_also_on_the_day_of_25_hours(ledger: TestLedger) -> None:
+    limit = Limit(scope="vendor", requests=3, per_seconds=86_400, counts="fixed_window", zone="Europe/Berlin")
+    limits = Limits(limits=(limit,), jitter_seconds=0.2)
+    morning, night = (
+        datetime.fromisoformat("2026-10-25T01:00:00+02:00"),
+        datetime.fromisoformat("2026-10-25T23:30:00+01:00"),
+    )
+    assert (
+        fixed_window(limit, morning)[0] != fixed_window(limit, datetime.fromisoformat("2026-10-26T00:30:00+01:00"))[0]
+    )
+    assert ledger.ask(limits, 3, at=morning).count == 3
+    assert ledger.ask(limits, 3, at=night).count == 0, "it is still the 25th there"
+
+
+def test_database_and_plan_agree_on_the_windows_of_long_and_short_days(ledger: TestLedger) -> None:
+    for per_seconds in (3_600, 6 * 3_600, 7 * 3_600, 86_400, 7 * 86_400, 36 * 3_600):
+        limit = Limit(
+            scope="vendor", requests=3, per_seconds=per_seconds, counts="fixed_window", zone="Europe/Berlin",
+            anchor="04:30",
+        )  # fmt: skip
+        for start in (datetime(2026, 3, 28, 20, 0, tzinfo=UTC), datetime(2026, 10, 24, 20, 0, tzinfo=UTC)):
+            for half_hours in range(80):
+                at = start + timedelta(minutes=30 * half_hours)
+                assert window_there(ledger, limit, at) == fixed_window(limit, at), (per_seconds, at)
+
+
+def window_there(ledger: TestLedger, limit: Limit, at: datetime) -> tuple[datetime, datetime]:
+    query = (
+        "select w.starts_at, w.ends_at from sync.fixed_window(row(null, null, 'vendor', 'fixed_window', %s,"
+        " make_interval(secs => %s), null, %s, %s::time, null, null, null, null)::sync.limit_spec, %s) w"
+    )
+    row = ledger.admin.execute(query, (limit.requests, limit.per_seconds, limit.zone, limit.anchor, at)).fetchone()
+    assert row
+    return row["starts_at"], row["ends_at"]
 
 
 def test_a_clock_that_is_set_back_opens_no_window_twice(ledger: TestLedger) -> None:

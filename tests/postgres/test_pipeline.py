@@ -341,3 +341,27 @@ def test_a_lost_answer_that_is_sent_again_under_its_key_is_granted_under_its_off
     assert world.rows(GRANTED) == [("sakura/1", 2)]
     keys = {came.headers["idempotency-key"] for came in keeping.server.came}
     assert len(keys) == 1
+
+
+def test_a_visit_that_is_edited_for_long_does_not_keep_the_push_from_ending_and_its_answer_is_not_lost(
+    pushes: Callable[..., Pushes], keeping: KeepingPartner, product: Product
+) -> None:
+    world = pushes(1)
+    editor = product.database.connect("product")
+
+    def edit(_came: Came) -> float:
+        editor.execute("begin")
+        editor.execute("update schedule.visit set revision = 2, note = 'x' where visit_id = 'v0'")
+        return 0.0
+
+    keeping.wait_seconds = edit
+    started = time.monotonic()
+    with pytest.raises(SettlingError):
+        world.push()
+    assert time.monotonic() - started < 8
+    with pytest.raises(SettlingError):
+        world.push()
+    editor.execute("rollback")
+    world.push()
+    assert world.rows(RESULTS) == [("v0", "accepted", "accepted")]
+    assert len(keeping.server.came) == 1, "it was neither looked up nor sent again"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -12,8 +13,12 @@ import orjson
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.delivery.verdict import Verdict
-from partner_sync.kinds.interface import Action, VisitCall
+from partner_sync.kinds.interface import Action, LookUp, VisitCall
 from partner_sync.statements import statement
+
+#: How long a push waits, at its end, for visits that are being edited.
+EDITED_SECONDS = 2.0
+_LOOK_AGAIN_SECONDS = 0.1
 
 _VALUES = (
     "visit_id", "organization", "week", "office_key", "patient_key", "practitioner_key", "service_code",
@@ -45,6 +50,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Closed:
+    """Items that cannot leave for now, their limit is reached: those of an office, or of an action; None: of any."""
+
+    office_id: int | None
+    action: Action | None = None
+    named: bool | None = None
+    held: bool | None = None
+
+    @property
+    def all_of_them(self) -> bool:
+        return self.office_id is None and self.action is None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LostAnswer(Candidate):
     """An attempt whose answer was lost and whose settle time has come."""
 
@@ -54,13 +73,16 @@ class LostAnswer(Candidate):
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
     """A claimed attempt with its call. ``alone``: the partner has refused it as part of a batch. ``sent_key``: the key
-    under which its lost call went, when only the very same call may be repeated.
+    under which its lost call went, when only the very same call may be repeated. ``look_up``: where one that was begun
+    earlier goes on.
     """
 
     attempt_id: int
     call: VisitCall
+    office_id: int
     alone: bool = False
     sent_key: str | None = None
+    look_up: LookUp = field(default_factory=LookUp)
 
     @property
     def visit_id(self) -> str:
@@ -107,9 +129,18 @@ class Claims:
         """Close what needs no call (created and cancelled before it was sent)."""
         return int(self._rows("close_without_call")[0]["closed"])
 
-    def candidates(self, count: int, *, but: Iterable[str] = ()) -> tuple[Candidate, ...]:
-        """Up to ``count`` items that may be claimed now, the oldest first, none of the visits ``but``."""
-        return tuple(Candidate(**row) for row in self._rows("candidates", count=count, but=list(but)))
+    def candidates(
+        self, count: int, *, but: Iterable[str] = (), closed: Collection[Closed] = ()
+    ) -> tuple[Candidate, ...]:
+        """Up to ``count`` items that may be claimed now, the oldest first: none of the visits ``but``, and none that is
+        ``closed``.
+        """
+        offices = [each.office_id for each in closed if each.action is None and each.office_id is not None]
+        others = [each for each in closed if each.action is not None]
+        facts: dict[str, object] = {"but": list(but), "offices": offices}
+        for name in ("office_id", "action", "named", "held"):
+            facts[f"closed_{name}"] = [getattr(each, name) for each in others]
+        return tuple(Candidate(**row) for row in self._rows("candidates", count=count, **facts))
 
     def claim_to_send(self, visits: Sequence[str], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
         """Claim the items of these visits and write that their calls leave: what is returned leaves within its grant's
@@ -125,11 +156,18 @@ class Claims:
     def take_unknown(self, attempts: Sequence[int], *, settle_after_seconds: float) -> tuple[Claimed, ...]:
         """Lease these attempts, those of them whose settle time has come and that no other pusher has taken."""
         facts = {"attempts": list(attempts), "count": len(attempts)}
-        rows = self._rows("take_unknown", **facts, settle_after_seconds=settle_after_seconds)
-        taken = [row["id"] for row in rows]
-        before = {row["id"]: _values(row) for row in self._rows("before", attempts=taken)} if taken else {}
+        taken = [row["id"] for row in self._rows("take_unknown", **facts, settle_after_seconds=settle_after_seconds)]
+        if not taken:
+            return ()
+        before = {row["id"]: _values(row) for row in self._rows("before", attempts=taken)}
+        places = {row["id"]: LookUp(**row["look_up"]) for row in self._rows("look_ups", attempts=taken)}
         return tuple(
-            replace(one, call=replace(one.call, before=before.get(one.attempt_id))) for one in self._claimed(taken)
+            replace(
+                one,
+                call=replace(one.call, before=before.get(one.attempt_id)),
+                look_up=places.get(one.attempt_id, LookUp()),
+            )
+            for one in self._claimed(taken)
         )
 
     def note_keys(self, keys: Mapping[int, str]) -> None:
@@ -154,16 +192,37 @@ class Claims:
         rows = self._rows("settle_free", items=orjson.dumps(list(items)).decode(), max_attempts=max_attempts)
         return frozenset(row["attempt_id"] for row in rows)
 
-    def settle_each(self, items: Iterable[Mapping[str, Any]], *, max_attempts: int) -> None:
-        """The same, each in a transaction of its own that waits until nobody edits the visit."""
-        for item in items:
-            self._rows("settle", item=orjson.dumps(dict(item)).decode(), max_attempts=max_attempts)
+    def settle_soon(self, items: Sequence[Mapping[str, Any]], *, max_attempts: int) -> None:
+        """The same; a visit that is being edited is waited for, a few seconds. Then its answer is kept for the next
+        pusher, who writes it down (``settle_kept``): an edit may take as long as a person types.
+        """
+        ends_at, left = time.monotonic() + EDITED_SECONDS, list(items)
+        while left:
+            busy = self.settle_free(left, max_attempts=max_attempts)
+            left = [item for item in left if item["attempt"] in busy]
+            if left and time.monotonic() >= ends_at:
+                self._rows("keep_answers", items=orjson.dumps(left).decode())
+                return
+            time.sleep(_LOOK_AGAIN_SECONDS if left else 0.0)
+
+    def settle_kept(self, *, max_attempts: int) -> None:
+        """Write down the answers that ``recover`` has taken over; those of visits that are still edited stay kept."""
+        if kept := [row["answer"] for row in self._rows("kept_answers")]:
+            self.settle_free(kept, max_attempts=max_attempts)
 
     def settle(self, verdicts: Mapping[int, Verdict], *, max_attempts: int) -> None:
-        """Write what became of attempts (by attempt id); waits for visits that are being edited."""
-        items = [verdict.as_item(attempt) for attempt, verdict in verdicts.items()]
-        busy = self.settle_free(items, max_attempts=max_attempts)
-        self.settle_each((item for item in items if item["attempt"] in busy), max_attempts=max_attempts)
+        """``settle_soon`` of verdicts, by attempt id."""
+        self.settle_soon([each.as_item(attempt) for attempt, each in verdicts.items()], max_attempts=max_attempts)
+
+    def note_look_ups(self, claimed: Iterable[Claimed]) -> None:
+        """Where these look-ups stopped; the next pusher goes on there. One that has come to its end begins anew."""
+        moved = [one for one in claimed if one.look_up.position or one.look_up.kept]
+        places = {
+            str(one.attempt_id): asdict(replace(one.look_up, kept=True)) if one.look_up.position else None
+            for one in moved
+        }
+        if places:
+            self._rows("note_look_ups", places=orjson.dumps(places).decode())
 
     def unsettled(self) -> Unsettled:
         """What of the scope is still to come."""
@@ -179,7 +238,13 @@ class Claims:
 
 
 def _claimed(row: Mapping[str, Any]) -> Claimed:
-    return Claimed(attempt_id=row["id"], call=visit_call(row), alone=row["alone"], sent_key=row["sent_key"])
+    return Claimed(
+        attempt_id=row["id"],
+        call=visit_call(row),
+        office_id=row["office_id"],
+        alone=row["alone"],
+        sent_key=row["sent_key"],
+    )
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, object]:

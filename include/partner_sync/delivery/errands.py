@@ -97,8 +97,11 @@ def _judged(answer: Accepted | PartnerSyncError, one: Claimed) -> Verdict:
 
 def _looked_up(kind: PartnerKind, one: Claimed) -> Verdict:
     try:
-        return verdict.of_presence(kind.read_back(one.call), one.call.action)
+        presence = kind.read_back(one.call, one.look_up)
     except (LimitReachedError, DatabaseAwayError):
         raise
     except PartnerSyncError as error:
+        one.look_up.forget()
         return verdict.of_failed_look_up(error)
+    one.look_up.forget()
+    return verdict.of_presence(presence, one.call.action)

@@ -23,8 +23,8 @@ BUSY_SECONDS = 2.0
 _LOOK_UP_EVERY_SECONDS = 1.0
 #: How many items are listed at once; the claim looks at each of them again.
 _LIST_AT_ONCE = 200
-#: So many items whose limits are reached are passed over, to get at those of other offices behind them.
-_PASS_OVER = 2000
+#: How often a list that held nothing but what cannot leave is asked for again.
+_LIST_EVERY_SECONDS = 1.0
 
 _I = TypeVar("_I", Candidate, Claimed)
 
@@ -43,7 +43,7 @@ class Feeder:
         # A call may leave as late as its grant lets it.
         self._settle_seconds = partner.timeouts.settle_after_seconds + partner.grant_ttl_seconds
         self._listed: deque[Candidate] = deque()
-        self._passed_over: set[str] = set()
+        self._list_at = 0.0
         self._alone: set[str] = set()
         # Visits that were there and could not be claimed: asking again at once would use up grant after grant.
         self._busy: dict[str, float] = {}
@@ -62,12 +62,12 @@ class Feeder:
     def ask_again(self, finished: Collection[tuple[str, str | None]], *, everywhere: bool) -> None:
         """Limits that seemed to be reached may be open: calls of these grants have all come back."""
         if self._grants.ask_again(finished, everywhere=everywhere):
-            self._passed_over.clear()
+            self._list_at = 0.0
 
     def errands(self, room: int) -> list[Errand]:
         """Up to ``room`` errands, claimed and granted: they leave as soon as a thread is free."""
         if self._grants.open_again():
-            self._passed_over.clear()
+            self._list_at = 0.0
         found = list(self._look_ups(room))
         while len(found) < room and (route := self._next_route()):
             found += self._sends(route, room - len(found))
@@ -82,6 +82,7 @@ class Feeder:
         asked = sorted(one.visit_id for parcel in planned[: len(permits)] for one in parcel)
         claimed = self._claims.claim_to_send(asked, settle_after_seconds=self._settle_seconds) if asked else ()
         self._note_busy(set(asked) - {one.visit_id for one in claimed})
+        claimed = self._of_its_office(claimed, route)
         self._alone |= {one.visit_id for one in claimed if one.alone}
         made = self._parcels(claimed)
         # More calls than were granted: an item that must go alone, or one that is another action by now.
@@ -114,6 +115,13 @@ class Feeder:
         self._give_to_a_person([one for one in taken if one not in same], CALL_DIFFERS)
         return self._claims.mark_sent(same, settle_after_seconds=self._settle_seconds)
 
+    def _of_its_office(self, claimed: Sequence[Claimed], route: Route) -> tuple[Claimed, ...]:
+        """A visit that has moved to another office since it was listed must leave on a grant of that office."""
+        moved = [one for one in claimed if self._routes.of_item(one).office != route.office]
+        if moved:
+            self._claims.give_up([one.attempt_id for one in moved])
+        return tuple(one for one in claimed if one not in moved)
+
     def _parcels(self, items: Iterable[_I]) -> list[list[_I]]:
         """The items in calls, each of one action, named or not, and as many as the partner takes; some go alone."""
         parcels: list[list[_I]] = []
@@ -137,15 +145,23 @@ class Feeder:
                 route = self._routes.of_item(self._listed[0])
                 if not self._grants.closed(route):
                     return route
-                self._passed_over.add(self._listed.popleft().visit_id)
-            if len(self._passed_over) > _PASS_OVER or not self._list_more():
+                self._listed.popleft()
+            if not self._list_more():
                 return None
         return None
 
     def _list_more(self) -> bool:
         now = time.monotonic()
         self._busy = {visit: until for visit, until in self._busy.items() if until > now}
-        self._listed.extend(self._claims.candidates(_LIST_AT_ONCE, but=[*self._busy, *self._passed_over]))
+        if now < self._list_at:
+            return False
+        # What is closed is left out by the database: however much of it there is, the others are behind it.
+        closed = [each for route in self._grants.closed_routes for each in self._routes.closed_by(route)]
+        if any(each.all_of_them for each in closed):
+            return False
+        self._listed.extend(self._claims.candidates(_LIST_AT_ONCE, but=self._busy, closed=closed))
+        if not self._listed and closed:
+            self._list_at = now + _LIST_EVERY_SECONDS
         return bool(self._listed)
 
     def _of_route(self, route: Route, count: int) -> list[Candidate]:

@@ -86,7 +86,7 @@ class Pipeline:
             if not away:
                 self._take_in(self._all_that_came())
                 self._turnstile.end_grants()
-                self._claims.settle_each(self._unwritten, max_attempts=self._max_attempts)
+                self._claims.settle_soon(self._unwritten, max_attempts=self._max_attempts)
 
     @property
     def stopped_by(self) -> PartnerSyncError | None:
@@ -179,6 +179,9 @@ class Pipeline:
     def _settle(self, returned: Sequence[Returned]) -> None:
         if not_left := [one.attempt_id for each in returned if each.verdicts is None for one in each.errand.items]:
             self._claims.give_up(not_left)
+        self._claims.note_look_ups(
+            one for each in returned if each.errand.what == "look_up" for one in each.errand.items
+        )
         items = [item for each in returned for item in self._items(each)] + self._unwritten
         if items:
             busy = self._claims.settle_free(items, max_attempts=self._max_attempts)
@@ -191,7 +194,7 @@ class Pipeline:
             seconds = max(0.0, seconds - (time.monotonic() - returned.left_at))
         return [
             verdict.as_item(one.attempt_id, settle_seconds=seconds)
-            for one, verdict in zip(returned.errand.items, returned.verdicts or (), strict=False)
+            for one, verdict in zip(returned.errand.items, self._stops.judged(returned), strict=False)
         ]
 
 

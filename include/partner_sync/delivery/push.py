@@ -44,11 +44,15 @@ class PushWork:
 
 @dataclass(frozen=True, kw_only=True)
 class PushCounts:
-    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person."""
+    """What a run has done for an organization, by outcome; how many visits are blocked, and parked for a person: in all
+    weeks, in the work's own (``parked_here``), and by this run (``parked_now``).
+    """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     blocked: int = 0
     parked: int = 0
+    parked_here: int = 0
+    parked_now: int = 0
 
 
 def needed_keys(partner: Partner) -> tuple[str, ...]:
@@ -79,6 +83,7 @@ def push_organization(conn: Connection, work: PushWork, *, open_kind: OpenKind) 
             work.partner, kind, claims=claims, turnstile=turnstile, max_attempts=push.max_attempts, ends_at=ends_at
         )
         claims.recover()
+        claims.settle_kept(max_attempts=push.max_attempts)
         claims.close_without_call()
         pipeline.run()
     finally:
@@ -114,4 +119,4 @@ def counts_of_run(conn: Connection, work: PushWork) -> PushCounts:
         blocked = conn.execute(statement("delivery.blocked_count"), facts).fetchall()
         parked = conn.execute(statement("delivery.parked"), facts).fetchall()
     outcomes = {row["outcome"]: row["count"] for row in rows}
-    return PushCounts(outcomes=outcomes, blocked=blocked[0]["blocked"], parked=parked[0]["parked"])
+    return PushCounts(outcomes=outcomes, blocked=blocked[0]["blocked"], **parked[0])

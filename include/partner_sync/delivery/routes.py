@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import product
 from typing import Literal, NamedTuple
 
-from partner_sync.delivery.claims import Candidate, Claimed
+from partner_sync.delivery.claims import Candidate, Claimed, Closed
 from partner_sync.delivery.turnstile import Permit, Turnstile
 from partner_sync.errors import LimitReachedError
 from partner_sync.kinds.interface import Action, PartnerKind
 from partner_sync.limiter import Grant
 from partner_sync.partners.model import Partner
+
+#: Whether the partner has named a visit, and is known to hold it: what it has named it holds.
+_KNOWN_THERE = ((False, False), (False, True), (True, True))
 
 
 class Route(NamedTuple):
@@ -40,7 +44,7 @@ class Routes:
         """Whether what became of a lost answer can be found out: by reading back, or by the same key again."""
         return self._kind.can.read_back or self._kind.can.idempotency_key
 
-    def of_item(self, one: Candidate) -> Route:
+    def of_item(self, one: Candidate | Claimed) -> Route:
         return self._route(one.action, one, size=self.size_of(one))
 
     def size_of(self, one: Candidate | Claimed) -> int:
@@ -50,7 +54,18 @@ class Routes:
     def of_look_up(self, one: Candidate) -> Route:
         return self._route("read_back" if self._kind.can.read_back else one.action, one, size=1)
 
-    def _route(self, what: Action | Literal["read_back"], one: Candidate, *, size: int) -> Route:
+    def closed_by(self, route: Route) -> Iterator[Closed]:
+        """What cannot leave as long as nothing leaves on the route."""
+        office_id = int(route.office) if route.office else None
+        if not self._by_endpoint:
+            yield Closed(office_id=office_id)
+            return
+        actions: tuple[Action, ...] = ("put", "withdraw")
+        for action, (named, held) in product(actions, _KNOWN_THERE):
+            if self._kind.endpoint_of(action, named=named, held=held) == route.endpoint:
+                yield Closed(office_id=office_id, action=action, named=named, held=held)
+
+    def _route(self, what: Action | Literal["read_back"], one: Candidate | Claimed, *, size: int) -> Route:
         endpoint = self._kind.endpoint_of(what, named=one.named, held=one.held) if self._by_endpoint else ""
         return Route(endpoint, str(one.office_id) if self._by_office else "", size)
 
@@ -72,6 +87,11 @@ class Grants:
     def has_spare(self) -> bool:
         """Whether something that was granted waits for an item to leave on it."""
         return any(self._spare.values())
+
+    @property
+    def closed_routes(self) -> list[Route]:
+        """The routes on which nothing more leaves for now."""
+        return [route for route in self._closed if self.closed(route)]
 
     def closed(self, route: Route) -> bool:
         """Whether nothing more leaves on the route for now."""

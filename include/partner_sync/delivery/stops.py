@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from partner_sync.delivery.errands import Returned
+from partner_sync.delivery.forbidden import Forbidden, is_forbidden
 from partner_sync.delivery.verdict import Verdict
 from partner_sync.errors import BadAnswerError, PartnerAuthError, PartnerSyncError, PartnerUnavailableError
 
@@ -16,12 +17,18 @@ class Stops:
         self._in_a_row = 0
         self._calls = 0
         self._got_through = False
+        self._forbidden = Forbidden()
         self.cause: PartnerSyncError | None = None
+
+    def judged(self, returned: Returned) -> tuple[Verdict, ...]:
+        """What became of an errand's visits, in the light of everything heard so far."""
+        return self._forbidden.judged(returned)
 
     def hear(self, returned: Returned) -> None:
         """One errand's verdicts. One visit that cannot be looked up must not hold up all the others, so only what was
         sent counts for ``patience`` calls in a row that did not get through.
         """
+        self._forbidden.hear(returned)
         for verdict in returned.verdicts or ():
             unavailable = verdict.code == PartnerUnavailableError.code
             self._calls += returned.left_at is not None
@@ -36,7 +43,7 @@ class Stops:
         return self._unavailable("no call got through") if self._calls and not self._got_through else None
 
     def _cause_of(self, verdict: Verdict) -> PartnerSyncError | None:
-        if verdict.code == PartnerAuthError.code:
+        if verdict.code == PartnerAuthError.code and (self._forbidden.everything or not is_forbidden(verdict)):
             return PartnerAuthError(partner=self._partner, endpoint="a visit", status=verdict.status or 401)
         if verdict.outcome == "retry" and verdict.code == BadAnswerError.code:
             problem = "the partner does not know this address or method"

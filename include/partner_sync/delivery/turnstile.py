@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from partner_sync.circuit import Tally, report_calls
 from partner_sync.database import Connection
@@ -175,6 +175,10 @@ class Turnstile:
             permit.opened.gate.take(endpoint)
             permit.used = True
         here.left_at = time.monotonic()
+
+    def now(self) -> datetime:
+        gate = self._here.gate
+        return gate.now() if gate else datetime.now(UTC)
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         self._told_to_stop.set()

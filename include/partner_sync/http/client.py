@@ -47,6 +47,7 @@ _MAX_REFUSAL_BYTES = 64 * 1024
 _PAUSE_BODY_SECONDS = 0.25
 _MOST_POLICIES = 32
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
+_LAST_PORT = 65_535
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -115,7 +116,14 @@ class PartnerClient:
         started = time.monotonic()
         try:
             answer, said = self._exchange(intent, request)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError) as error:
+        except (
+            httpx.HTTPError,
+            httpx.CookieConflict,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            OSError,
+            ValueError,
+        ) as error:
             self._note(intent, request, outcome=type(error).__name__, seconds=time.monotonic() - started)
             if left_us(error):
                 self._gate.answered(reached=was_answered(error))
@@ -123,7 +131,8 @@ class PartnerClient:
         self._note(intent, request, outcome=str(said.status), seconds=time.monotonic() - started)
         self._gate.answered(reached=said.shows_a_working_partner)
         if said.asks_for_a_pause:
-            self._gate.heed(status=said.status, scope=said.scope, retry_at=said.retry_at)
+            retry_at = self._on_the_ledgers_clock(said.retry_at)
+            self._gate.heed(status=said.status, scope=said.scope, retry_at=retry_at)
         if (refusal := error_of_answer(intent, said, now=self._now())) is not None:
             raise refusal
         if said.problem:
@@ -167,11 +176,15 @@ class PartnerClient:
         again_at = retry_at(response.headers.get("Retry-After"), clock)
         quotas = quotas_of(response.headers, clock, retry_at=again_at)
         if quotas:
-            self._gate.told(quotas)
+            self._gate.told([replace(each, reset_at=self._on_the_ledgers_clock(each.reset_at)) for each in quotas])
         # A 503 may name the quota of a partner in trouble (temporary-reduced-capacity), which is no lasting policy.
         if response.status_code != 503:
             self._keep_policies(quotas)
         return quotas
+
+    def _on_the_ledgers_clock(self, moment: datetime | None) -> datetime | None:
+        """Compared with the ledger's clock only its distance counts: ours may be slow or fast."""
+        return None if moment is None else self._gate.now() + (moment - self._now())
 
     def _keep_policies(self, quotas: Iterable[Quota]) -> None:
         for quota in quotas:
@@ -219,22 +232,24 @@ def _unusable(partner: Partner, problem: str) -> PartnerSyncError:
 def _base_url(partner: Partner, access: Access) -> str:
     try:
         url = httpx.URL(access.base_url)
-    except (httpx.InvalidURL, TypeError):
+    except (httpx.InvalidURL, TypeError, ValueError):
         raise _unusable(partner, "its address is no URL") from None
-    if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.raw_host) or not _is_writable(url.host):
+    if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.raw_host):
         raise _unusable(partner, "its address must begin with http:// or https:// and name a host")
+    if not _can_be_looked_up(url):
+        raise _unusable(partner, "its address names a host or a port that cannot be")
     if url.userinfo or url.query or url.fragment:
         raise _unusable(partner, "its address must have no login, query or fragment")
     return str(url).rstrip("/")
 
 
-def _is_writable(host: str) -> bool:
-    """Whether a socket takes the host: an empty label, or one over 63 characters, is an error of no kind of httpx's."""
+def _can_be_looked_up(url: httpx.URL) -> bool:
+    """Whether a socket takes the host's name and the port at all: 'api..example.jp' is none, nor is port 70000."""
     try:
-        host.encode("idna")
+        url.host.encode("idna")
     except UnicodeError:
         return False
-    return True
+    return url.port is None or 0 < url.port <= _LAST_PORT
 
 
 def _sign_in(partner: Partner, access: Access) -> dict[str, str]:

@@ -61,7 +61,11 @@ class BoundedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         seconds = self._deadline.left(timeout, late=httpcore.ConnectTimeout)
-        stream = self._network.connect_tcp(host, port, seconds, local_address, socket_options)
+        try:
+            stream = self._network.connect_tcp(host, port, seconds, local_address, socket_options)
+        except (ValueError, OverflowError) as error:
+            # The socket does not take the name or the port: nothing was called.
+            raise httpcore.LocalProtocolError(type(error).__name__) from None
         return _BoundedStream(stream, self._deadline)
 
 

@@ -96,6 +96,46 @@ class Presence:
     fields: tuple[str, ...] = ()
 
 
+#: What a look-up can find, by how much it tells.
+_TELLING = ("absent", "different", "unproven", "same")
+
+
+@dataclass(kw_only=True)
+class LookUp:
+    """How far a look-up of several pages has come; all of it is JSON. A limit may stop it, and another process go on.
+
+    ``position``: where the next page is asked for; None at the beginning. ``received``: how many records came.
+    ``whole``: no page came twice, and the total agrees. ``kept``: it is written down. The others: what was found so
+    far, as in ``Presence``.
+    """
+
+    position: dict[str, Any] | None = None
+    found: Literal["absent", "same", "different", "unproven"] = "absent"
+    partner_ref: str | None = None
+    fields: Sequence[str] = ()
+    received: int = 0
+    whole: bool = True
+    kept: bool = False
+
+    @property
+    def so_far(self) -> Presence:
+        return Presence(found=self.found, partner_ref=self.partner_ref, fields=tuple(self.fields))
+
+    def note(self, page: Page, ours: Presence) -> None:
+        """One more page, and what it shows of our visit: more counts more, and of the like the first."""
+        if _TELLING.index(ours.found) > _TELLING.index(self.found):
+            self.found, self.partner_ref, self.fields = ours.found, ours.partner_ref, ours.fields
+        self.received += len(page.records)
+        last = page.next_position is None
+        self.whole = self.whole and not page.repeated and not (last and page.total not in (None, self.received))
+        self.position = dict(page.next_position) if page.next_position is not None else None
+
+    def forget(self) -> None:
+        """It is over, or cannot go on where it was: the next one begins anew."""
+        self.position, self.found, self.partner_ref, self.fields = None, "absent", None, ()
+        self.received, self.whole = 0, True
+
+
 @dataclass(frozen=True, kw_only=True)
 class HeldVisit:
     """A record in the partner's list of visits. ``visit_id`` is what stands where our id should; None: nothing does.
@@ -139,13 +179,22 @@ class Quota:
 
 
 class Gate(Protocol):
-    """The door to the partner: no call leaves without a grant from the ledger (design, rule 7)."""
+    """The door to the partner: no call leaves without a grant from the ledger (design, rule 7).
+
+    Moments that are told to it are of the ledger's clock, as ``now`` gives it: this machine's may be slow or fast.
+    """
+
+    def now(self) -> datetime:
+        """The time (aware) by the ledger's clock, as far as its last grant tells."""
 
     def take(self, endpoint: str) -> None:
         """Take the grant for one call; raises LimitReachedError when the ledger has none now."""
 
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
-        """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8)."""
+        """Note that the partner asked us to slow down (429, or 503 with Retry-After), at once (design, rule 8).
+
+        ``retry_at``: by the ledger's clock.
+        """
 
     def told(self, quotas: Sequence[Quota]) -> None:
         """Note what the partner says is left: it can only shrink what the file allows (design, rule 8)."""
@@ -203,8 +252,10 @@ class PartnerKind(Protocol):
         ``held``: it is known to hold it.
         """
 
-    def read_back(self, call: VisitCall) -> Presence:
-        """Ask what the partner holds of this visit, by GET; raises what ``pages`` does."""
+    def read_back(self, call: VisitCall, look_up: LookUp | None = None) -> Presence:
+        """Ask what the partner holds of this visit, by GET. A list of several pages goes on where ``look_up`` stands,
+        which moves on with each page: after LimitReachedError it is good for going on.
+        """
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None

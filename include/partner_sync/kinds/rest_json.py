@@ -29,6 +29,7 @@ from partner_sync.kinds.interface import (
     Capabilities,
     Gate,
     HeldVisit,
+    LookUp,
     Page,
     Presence,
     Quota,
@@ -150,7 +151,7 @@ class RestJsonKind:
         batched = self._push.batch_of(what, named=named, held=held)
         return batched.endpoint if batched else self._push.call_of(what, named=named, held=held).endpoint
 
-    def read_back(self, call: VisitCall) -> Presence:
+    def read_back(self, call: VisitCall, look_up: LookUp | None = None) -> Presence:
         section = self._push.read_back
         if section is None:
             raise ConfigError(problem=f"The partner file of {self._partner.slug} has no read_back.")
@@ -162,12 +163,17 @@ class RestJsonKind:
             client=self._client, name="visits", path=section.path, parameters=parameters,
             records_at=section.records_at, style=section.paging, filled=_filled(section.path, call.visit_id, ref=None),
         )  # fmt: skip
+        look_up = look_up or LookUp()
         try:
-            return self._presence(call, section, records=list(_ours(listing, section.key_at, call.visit_id)))
+            for page in listing.pages(look_up.position):
+                ours = [each for each in page.records if name_or_none(value_at(each, section.key_at)) == call.visit_id]
+                look_up.note(page, self._presence(call, section, records=ours))
         except BadAnswerError as error:
             if "{key}" in section.path and error.facts.get("status") in _GONE:
                 return _ABSENT
             raise
+        _refuse_incomplete(look_up, listing.intent)
+        return look_up.so_far
 
     def visits(
         self, week: date, organization: str, *, position: Mapping[str, Any] | None = None
@@ -303,22 +309,11 @@ class RestJsonKind:
             return False
 
 
-def _ours(listing: Listing, key_at: str | None, visit_id: str) -> Iterator[object]:
-    """The records of our visit. Raises BadAnswerError for a list without it that is not complete (design, rule 12)."""
-    received, found, whole = 0, False, True
-    for page in listing.pages():
-        received += len(page.records)
-        for record in page.records:
-            if name_or_none(value_at(record, key_at)) == visit_id:
-                found = True
-                yield record
-        last = page.next_position is None
-        whole = whole and not page.repeated and not (last and page.total not in (None, received))
-    if not (found or whole):
+def _refuse_incomplete(look_up: LookUp, intent: Intent) -> None:
+    """Raises BadAnswerError for a list without our visit that is not complete: it says nothing (design, rule 12)."""
+    if look_up.found == "absent" and not look_up.whole:
         problem = "the list is not complete: a page came twice, or the total is another one"
-        raise BadAnswerError(
-            partner=listing.intent.partner, endpoint=listing.intent.endpoint, status=200, problem=problem
-        )
+        raise BadAnswerError(partner=intent.partner, endpoint=intent.endpoint, status=200, problem=problem)
 
 
 def _written(value: object) -> str | int:

@@ -6,8 +6,10 @@ Also what the partner itself says of its limits, beside the file's.
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
+from partner_sync.database import Connection
 from partner_sync.kinds.interface import PartnerKind
 from partner_sync.kinds.registry import open_kind
 from partner_sync.limiter import LedgerGate
@@ -19,6 +21,7 @@ from partner_sync.partners.mapping import RecordMapper
 from partner_sync.partners.master import MasterEntity
 from partner_sync.partners.model import Partner
 from partner_sync.policies import compared, policies_noted
+from partner_sync.runs import Outcome, record_outcome
 from partner_sync.steps.organizations import Doors
 
 ROWS = 3
@@ -46,6 +49,7 @@ def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
             closing(watched(open_kind(partner, doors.access(link), gate))) as kind,
         ):
             entities = {entity: _first_page(kind, entity, section=section) for entity, section in _sections(partner)}
+            _note(run, partner, link)
             return {
                 "partner": partner.slug,
                 "organization": link.organization,
@@ -54,6 +58,20 @@ def check_partner(doors: Doors, partner: Partner, *, link: Link) -> Report:
                 "policies": [each.as_facts() for each in compared(partner.limits, kind.policies)],
                 "entities": entities,
             }
+
+
+def _note(conn: Connection, partner: Partner, link: Link) -> None:
+    """It works: ticks that a wrong key or address has stopped may try again."""
+    said = Outcome(
+        partner=partner.slug,
+        organization=link.organization,
+        run_key=f"{RUN_KEY}/{datetime.now(UTC).isoformat()}",
+        dag=RUN_KEY,
+        step="check",
+        outcome="ok",
+        code="checked",
+    )
+    record_outcome(conn, said)
 
 
 def _sections(partner: Partner) -> list[tuple[Entity, MasterEntity]]:

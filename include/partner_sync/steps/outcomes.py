@@ -10,6 +10,7 @@ from partner_sync.delivery.comparison import Findings
 from partner_sync.delivery.push import PushCounts
 from partner_sync.delivery.verdict import PERSON_DECIDES
 from partner_sync.errors import (
+    BadAnswerError,
     CircuitOpenError,
     ConfigError,
     ConnectionUnusableError,
@@ -18,14 +19,16 @@ from partner_sync.errors import (
     PartnerSyncError,
     PartnerUnavailableError,
 )
-from partner_sync.incidents import Incident, open_incidents
+from partner_sync.incidents import Incident, open_incidents, stopped_organizations
 from partner_sync.links import Link
 from partner_sync.master.guard import MergeCounts
 from partner_sync.quality.validate import EntityQuality
 from partner_sync.runs import Outcome, Word, record_outcome
 
-#: Causes that calling again cannot remove: a tick leaves their organizations alone until a run of a person succeeds.
-_STOPPED_BY = frozenset({PartnerAuthError.code, ConnectionUnusableError.code, ConfigError.code})
+#: Causes that calling again cannot remove: a tick leaves their organizations alone until a run of a person succeeds, or
+#: something shows that they may be mended (incidents.stopped_organizations).
+_STOPPED_BY = frozenset({PartnerAuthError.code, ConnectionUnusableError.code, ConfigError.code, BadAnswerError.code})
+_STAYS_FAILED = frozenset({"rejected", "dead"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,10 @@ class Outcomes:
     def failed(self, link: Link, error: PartnerSyncError) -> None:
         """The organization has stopped at this step. What a person of us holds is no failure: it goes on by itself."""
         self._say(link.organization, "skipped" if isinstance(error, HeldError) else "failed", code=error.code)
+
+    def not_pushed(self, link: Link, error: PartnerSyncError) -> None:
+        """The same for a push that somebody asked for: while a person of us holds it, nothing of it is done."""
+        self._say(link.organization, "held" if isinstance(error, HeldError) else "failed", code=error.code)
 
     def circuit_open(self, organization: str, *, only_news: bool = False) -> bool:
         """Its circuit is open. Where it is known already that the partner cannot be reached, that is the cause.
@@ -85,22 +92,27 @@ class Outcomes:
         word: Word = "ok" if offices else "skipped"
         self._say(organization, word, code="released" if offices else "not_finalized", entity="office", counts=counts)
 
-    def pushed(self, organization: str, done: PushCounts, *, blocked_by: Mapping[str, int] | None = None) -> None:
-        """What a push came to. Visits that were given up are ours to look at; rejected ones are the planner's badge.
+    def pushed(
+        self,
+        organization: str,
+        done: PushCounts,
+        *,
+        blocked_by: Mapping[str, int] | None = None,
+        still_failed: int = 0,
+    ) -> None:
+        """What a push came to. Its calls got through, so what had stopped the organization is over; visits that were
+        given up, refused or left for a person in this run are no success (design, rule 9). What is left of earlier runs
+        is said, and fails nothing: ``still_failed`` is how many visits stand rejected or given up.
 
         ``blocked_by``: the blocked visits by reason, where somebody has asked for a week.
         """
         blocked = {f"blocked.{reason}": count for reason, count in (blocked_by or {}).items()}
         if not blocked and done.blocked:
             blocked = {"blocked": done.blocked}
-        counts = dict(done.outcomes) | blocked
-        if done.outcomes.get("dead"):
-            self._say(organization, "failed", code="dead", entity="visit", counts=counts)
-        elif done.parked:
-            self._say(organization, "failed", code=PERSON_DECIDES.code, entity="visit", counts=counts)
-        else:
-            self._say(organization, "ok", code="pushed", entity="visit", counts=counts)
-            self._say(organization, "ok", code="pushed")
+        left = {"still_failed": still_failed} if still_failed else {}
+        word, code = _word_of_visits(done, still_failed)
+        self._say(organization, word, code=code, entity="visit", counts=dict(done.outcomes) | blocked | left)
+        self._say(organization, "ok", code="pushed")
 
     def compared(self, organization: str, found: Findings, *, to_be_repaired: bool) -> None:
         """What a comparison has found. A difference is for a person to look at, unless one has asked for its repair."""
@@ -129,7 +141,11 @@ class Outcomes:
 
     def stopped(self) -> frozenset[str]:
         """The organizations that an open cause has stopped at this step."""
-        return frozenset(each.organization for each in self._open_causes() if each.code in _STOPPED_BY)
+        return stopped_organizations(self._conn, partner=self._run.partner, step=self._step, codes=_STOPPED_BY)
+
+    def knows_of_failed_visits(self, organization: str) -> bool:
+        """Whether visits of it were rejected or given up, and that is open."""
+        return any(each.code in _STAYS_FAILED for each in self._open_causes(organization))
 
     def _open_causes(self, organization: str | None = None) -> list[Incident]:
         found = open_incidents(self._conn, partner=self._run.partner)
@@ -151,6 +167,21 @@ class Outcomes:
                 counts=counts or {},
             ),
         )
+
+
+def _word_of_visits(done: PushCounts, still_failed: int) -> tuple[Word, str]:
+    """The word on a push's visits and its code; the gravest that is true."""
+    person = PERSON_DECIDES.code
+    said: tuple[tuple[Word, str, int], ...] = (
+        ("failed", "dead", done.outcomes.get("dead", 0)),
+        ("failed", person, done.parked_now),
+        ("failed", "rejected", done.outcomes.get("rejected", 0)),
+        ("waiting", person, done.parked_here),
+        ("waiting", "rejected", still_failed),
+        # Of another week: this one is done, and the cause stays open.
+        ("skipped", person, done.parked),
+    )
+    return next(((word, code) for word, code, count in said if count), ("ok", "pushed"))
 
 
 def _compared(found: Findings) -> dict[str, int]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
+from partner_sync.delivery.failures import still_failed
 from partner_sync.delivery.push import PushCounts, PushWork, blocked_by_reason, needed_keys, push_organization
 from partner_sync.errors import CircuitOpenError, LimitReachedError, PartnerUnavailableError, SettlingError
 from partner_sync.kinds.interface import Access, Gate, PartnerKind
@@ -54,10 +55,10 @@ def push_organizations(
             asked = replace(asked, week=work.week.monday)
             done = _push(doors, asked, link=link, run=run)
             reasons = blocked_by_reason(run, asked) if done.blocked else {}
-            outcomes.pushed(link.organization, done, blocked_by=reasons)
+            outcomes.pushed(link.organization, done, blocked_by=reasons, still_failed=still_failed(run, asked))
 
         links = linked_organizations(run, partner=work.partner.slug, direction="schedule", codes=organizations)
-        return each_organization(links, push, failed=outcomes.failed, patience=patience)
+        return each_organization(links, push, failed=outcomes.not_pushed, patience=patience)
 
 
 def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience) -> tuple[str, ...]:
@@ -83,7 +84,9 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
             asked = _asked(partner, link, run_key=run.run_key, call_class="tick")
             try:
                 done = _push(doors, replace(asked, seconds=share), link=link, run=conn)
-                outcomes.pushed(link.organization, done)
+                # Asked only where something is open: each minute it would cost a look at all that ever failed.
+                left = still_failed(conn, asked) if outcomes.knows_of_failed_visits(link.organization) else 0
+                outcomes.pushed(link.organization, done, still_failed=left)
             except CircuitOpenError:
                 outcomes.circuit_open(link.organization)
             except PartnerUnavailableError as error:

@@ -173,6 +173,9 @@ class _ClosedGate:
     def take(self, endpoint: str) -> None:
         raise ConfigError(problem=f"A dry run makes no call, and was about to make {endpoint}.")
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     def heed(self, *, status: int, scope: str | None, retry_at: datetime | None) -> None:
         """Nothing was asked, so nothing can be answered."""
 

@@ -74,25 +74,28 @@ def conclude_run(
     ``only_new_causes``: a tick is red for what nobody knew, not while a known cause lasts.
     """
     from partner_sync.delivery.answers import parked_lines
+    from partner_sync.delivery.failures import failed_lines
     from partner_sync.runs import conclude
 
     key = run_key(context)
     with doors().connect("run") as conn:
         found = conclude(conn, partner=partner, run_key=key, steps_done=steps_done)
-        parked = list(parked_lines(conn, partner=partner, organizations=list(found.organizations)))
+        codes = list(found.organizations)
+        visits = list(failed_lines(conn, partner=partner, run_key=key, organizations=codes))
+        visits += parked_lines(conn, partner=partner, organizations=codes)
     stopped_steps = [f"{step}: failed / 失敗" for step in steps_failed]
-    longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in parked) // 2
+    longest = _NOTE_IN_ONE_LANGUAGE - sum(len(line) + 1 for line in visits) // 2
     notes = [shortened(note, longest=longest) for note in (found.note_ja, found.note_en)]
     if found.organizations or not stopped_steps:
         # Otherwise the first task has refused the run, and its note says why.
-        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *parked, *notes]))
+        write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *visits, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
     _tell(context, found)
     causes = found.new_causes if only_new_causes else (*found.new_causes, *found.known_causes)
     if causes:
-        codes = sorted({code for cause in causes for code in cause.organizations if code})
+        stopped = sorted({code for cause in causes for code in cause.organizations if code})
         raise OrganizationsStoppedError(
-            partner=partner, count=len(codes), organizations=", ".join(codes), causes=causes
+            partner=partner, count=len(stopped), organizations=", ".join(stopped), causes=causes
         )
 
 

@@ -48,7 +48,7 @@ def _closed() -> Iterator[None]:
 
 def opened(server: ScriptedServer, gate: OpenGate | None = None, **top: object) -> PartnerClient:
     access = Access(base_url=server.base_url, login="me", secret="the-key")
-    OPENED.append(PartnerClient(made(**top), access, gate or OpenGate(), now=lambda: NOW))
+    OPENED.append(PartnerClient(made(**top), access, gate or OpenGate(lambda: NOW), now=lambda: NOW))
     return OPENED[-1]
 
 
@@ -74,7 +74,7 @@ def test_each_way_to_sign_in_sends_its_header(
 
 
 def test_a_grant_is_taken_before_each_call(server: ScriptedServer) -> None:
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     client = opened(server, gate)
     client.call(READ, LIST)
     client.call(CHANGE, PUT)
@@ -94,7 +94,7 @@ def test_without_a_grant_nothing_leaves(server: ScriptedServer) -> None:
 
 def test_a_429_is_heeded_with_the_scope_that_it_names(server: ScriptedServer) -> None:
     server.answer = Reply(429, {"error": {"scope": "vendor"}}, {"Retry-After": "7"})
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     error = refused(opened(server, gate), CHANGE, PUT)
     assert isinstance(error, RateLimitedError)
     assert (error.retry_at, error.facts["scope"]) == (NOW + timedelta(seconds=7), "vendor")
@@ -116,14 +116,14 @@ def test_a_429_is_heeded_at_once_also_when_its_body_trickles_in(server: Scripted
 
 def test_a_scope_that_we_do_not_know_is_left_aside(server: ScriptedServer) -> None:
     server.answer = Reply(429, {"error": {"scope": "山田太郎"}})
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     refused(opened(server, gate), READ, LIST)
     assert gate.heeded == [(429, None, None)]
 
 
 def test_a_503_with_retry_after_is_heeded(server: ScriptedServer) -> None:
     server.answer = Reply(503, b"", {"Retry-After": "3"})
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     assert isinstance(refused(opened(server, gate), CHANGE, PUT), PartnerUnavailableError)
     assert gate.heeded == [(503, None, NOW + timedelta(seconds=3))]
 
@@ -182,7 +182,7 @@ PROBLEM = {"Content-Type": "application/problem+json; charset=utf-8"}
 def test_a_403_for_a_used_up_quota_is_no_wrong_key(server: ScriptedServer) -> None:
     fields = {"RateLimit": '"daily";r=3;t=90, "burst";r=0;t=5'}
     server.answer = Reply(403, {"type": EXCEEDED, "violated-policies": ["daily"]}, PROBLEM | fields)
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     error = refused(opened(server, gate), CHANGE, PUT)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == NOW + timedelta(seconds=90)
@@ -191,7 +191,7 @@ def test_a_403_for_a_used_up_quota_is_no_wrong_key(server: ScriptedServer) -> No
 
 def test_a_503_for_reduced_capacity_was_surely_not_done(server: ScriptedServer) -> None:
     server.answer = Reply(503, {"type": REDUCED}, PROBLEM | {"RateLimit-Policy": '"hourly";q=5;w=3600'})
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     client = opened(server, gate)
     assert isinstance(refused(client, CHANGE, PUT), RateLimitedError)
     assert (gate.heeded, gate.answers) == ([(503, None, None)], [True])
@@ -223,7 +223,7 @@ def test_a_429_without_retry_after_waits_for_what_its_fields_name(server: Script
 
 def test_retry_after_wins_over_the_fields(server: ScriptedServer) -> None:
     server.answer = Reply(429, b"", {"RateLimit": '"burst";r=0;t=600', "Retry-After": "2"})
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     error = refused(opened(server, gate), READ, LIST)
     assert isinstance(error, RateLimitedError)
     assert error.retry_at == gate.quotas[0].reset_at == NOW + timedelta(seconds=2)
@@ -236,7 +236,7 @@ def test_a_refusal_whose_body_cannot_be_read_is_still_that_refusal(server: Scrip
     reply.body = reply.body or b"cut off"
     reply.headers["Retry-After"] = "7"
     server.answer = reply
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     assert isinstance(refused(opened(server, gate), CHANGE, PUT), RateLimitedError)
     assert gate.heeded == [(429, None, NOW + timedelta(seconds=7))]
 
@@ -257,7 +257,7 @@ STATES_A_POLICY = {"RateLimit-Policy": '"burst";q=100;w=60', "RateLimit": '"burs
 )
 def test_the_gate_is_told_what_every_answer_says_is_left(server: ScriptedServer, reply: Reply) -> None:
     server.answer = reply
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     client = opened(server, gate)
     with contextlib.suppress(PartnerSyncError):
         client.call(READ, LIST)
@@ -304,7 +304,7 @@ def test_the_gate_hears_once_of_each_call_whether_it_reached_the_partner(
 ) -> None:
     monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1000)
     server.answer = reply
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     times = {"connect_seconds": 0.4, "read_seconds": 0.4, "settle_after_seconds": 1}
     client = opened(server, gate, timeouts=times)
     with contextlib.suppress(PartnerSyncError):
@@ -313,14 +313,14 @@ def test_the_gate_hears_once_of_each_call_whether_it_reached_the_partner(
 
 
 def test_a_server_that_is_not_there_was_not_reached(server: ScriptedServer) -> None:
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     server.base_url = "http://127.0.0.1:1"
     refused(opened(server, gate), READ, LIST)
     assert gate.answers == [False]
 
 
 def test_what_cannot_be_written_says_nothing_about_the_partner(server: ScriptedServer) -> None:
-    gate = OpenGate()
+    gate = OpenGate(lambda: NOW)
     refused(opened(server, gate), READ, Request(path="/v1/patients", headers={"X-Name": "a\nb"}))
     assert (gate.answers, server.came) == ([], [])
 
@@ -347,7 +347,7 @@ def test_a_wrong_key_stops_the_organization(server: ScriptedServer) -> None:
 )
 def test_an_unusable_connection_is_an_error_of_the_organization(access: Access) -> None:
     with pytest.raises(ConnectionUnusableError) as raised:
-        PartnerClient(made(), access, OpenGate())
+        PartnerClient(made(), access, OpenGate(lambda: NOW))
     assert isinstance(raised.value, PartnerAuthError)
     assert "pw" not in str(raised.value)
 

@@ -1,10 +1,10 @@
-"""Runs 0024_no_blocked.sql."""
+"""Runs 0023_no_blocked.sql."""
 
 from __future__ import annotations
 
 from stack.migrations import refuse_downgrade, run_sql_file
 
-revision = "0024"
+revision = "0023"
 down_revision = "0022"
 
 

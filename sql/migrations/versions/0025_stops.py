@@ -1,11 +1,11 @@
-"""Runs 0026_lost_for_good.sql."""
+"""Runs 0025_stops.sql."""
 
 from __future__ import annotations
 
 from stack.migrations import refuse_downgrade, run_sql_file
 
-revision = "0026"
-down_revision = "0022"
+revision = "0025"
+down_revision = "0024"
 
 
 def upgrade() -> None:
