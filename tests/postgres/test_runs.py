@@ -135,6 +135,19 @@ def test_one_bad_entity_leaves_the_cause_open(conn: Connection) -> None:
     assert concluded(conn, "run-2").closed_causes == ()
 
 
+def test_a_step_that_went_well_as_a_whole_leaves_open_only_what_its_visits_still_meet(conn: Connection) -> None:
+    say(conn, "failed", "partner_auth", run_key="run-1")
+    say(conn, "failed", "rejected", entity="visit", run_key="run-1")
+    concluded(conn, "run-1")
+    say(conn, "ok", run_key="run-2")
+    say(conn, "waiting", "rejected", entity="visit", run_key="run-2")
+    told = concluded(conn, "run-2")
+    assert (told.failed, [cause.code for cause in told.closed_causes]) == (False, ["partner_auth"])
+    say(conn, "ok", run_key="run-3")
+    say(conn, "ok", entity="visit", run_key="run-3")
+    assert [cause.code for cause in concluded(conn, "run-3").closed_causes] == ["rejected"]
+
+
 def test_a_cause_of_the_whole_partner_is_over_when_anybody_gets_through(conn: Connection) -> None:
     say(conn, "failed", "partner_unreachable", organization="", run_key="run-1")
     concluded(conn, "run-1")

@@ -131,8 +131,8 @@ class PartnerClient:
         self._note(intent, request, outcome=str(said.status), seconds=time.monotonic() - started)
         self._gate.answered(reached=said.shows_a_working_partner)
         if said.asks_for_a_pause:
-            retry_at = self._on_the_ledgers_clock(said.retry_at)
-            self._gate.heed(status=said.status, scope=said.scope, retry_at=retry_at)
+            until_at = self._on_the_ledgers_clock(said.retry_at)
+            self._gate.heed(status=said.status, scope=said.scope, retry_at=until_at)
         if (refusal := error_of_answer(intent, said, now=self._now())) is not None:
             raise refusal
         if said.problem:
