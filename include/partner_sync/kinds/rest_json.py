@@ -15,6 +15,7 @@ from partner_sync.errors import (
     OutcomeUnknownError,
     PagingLoopError,
     PartnerSyncError,
+    ReadRefusedError,
     RejectedRequestError,
     UnmappableVisitError,
     VisitGoneError,
@@ -212,7 +213,7 @@ class RestJsonKind:
             raise VisitNameUnknownError(**facts)
         try:
             known = self.read_back(call)
-        except (BadAnswerError, PagingLoopError, RejectedRequestError):
+        except (BadAnswerError, PagingLoopError, ReadRefusedError):
             # One visit that cannot be looked up now stops no others; it is asked for again, and counted.
             raise OutcomeUnknownError(**facts, problem="the visit could not be looked up") from None
         if known.found != "absent" and known.partner_ref is None:
