@@ -370,7 +370,7 @@ def test_a_lost_answer_that_only_a_person_can_clear_up_is_parked_visibly_until_a
     assert pusher.push_until_settled().parked == 1
     assert len(pusher.held()) == 2
     pusher.release(mode="resend", run="run-2")
-    assert pusher.push("run-2") == PushCounts(outcomes={"accepted": 2}, parked=1)
+    assert pusher.push("run-2") == PushCounts(outcomes={"accepted": 2}, parked=1, parked_here=1)
     assert len(pusher.held()) == 2
     conn = pusher.product.database.connect("release")
     (lost,) = parked_visits(conn, partner="honoka", organization=ORGANIZATION)
