@@ -339,8 +339,6 @@ def test_a_wrong_key_stops_the_organization(server: ScriptedServer) -> None:
         Access(base_url=f"http://{'a' * 64}.example.jp", secret="k"),
         Access(base_url="http://example.jp:70000", secret="k"),
         Access(base_url="http://[", secret="k"),
-        Access(base_url="http://api..example.jp", secret="k"),
-        Access(base_url=f"http://{'a' * 64}.example.jp", secret="k"),
         Access(base_url="https://me:pw@host", secret="k"),
         Access(base_url="https://host?key=1", secret="k"),
         Access(base_url="https://host"),
