@@ -134,6 +134,19 @@ def test_one_stray_404_to_a_change_books_nothing_twice(pushes: Made, keeping: Ke
     assert [held["note"] for held in records_of(keeping, "v0")] == ["later"]
 
 
+@pytest.mark.parametrize("style", [BY_KEY, BY_NAME])
+def test_one_stray_404_to_a_withdraw_leaves_no_visit_behind(
+    pushes: Made, keeping: KeepingPartner, style: dict[str, Any]
+) -> None:
+    world = pushes(1, style, settle=0.05)
+    world.push_until_quiet()
+    world.product.visit("v0", revision=2, status="cancelled")
+    keeping.faults.append(Fault(Reply(404, b"<html>deploying</html>")))
+    world.push_until_quiet()
+    assert records_of(keeping, "v0") == []
+    assert world.rows(NEWEST) == [("withdrawn", "withdrawn")]
+
+
 def test_a_404_to_a_change_goes_to_a_person_where_nothing_can_be_looked_up(
     pushes: Made, keeping: KeepingPartner
 ) -> None:

@@ -125,7 +125,7 @@ class RestJsonKind:
                 raise self._gone(call, section, status=error.facts["status"]) from None
             raise
         if answer.status in _GONE:
-            return Accepted(status=answer.status, partner_ref=ref)
+            return self._taken_away(call, section, status=answer.status)
         named = self._accepted_ref(intent, section, answer=answer, visit_id=call.visit_id)
         return Accepted(status=answer.status, partner_ref=named or ref)
 
@@ -226,6 +226,19 @@ class RestJsonKind:
         if self._looked_up(call, section).found == "absent":
             return VisitGoneError(**facts, status=status)
         return OutcomeUnknownError(**facts, problem=f"status {status}, and a look-up finds the visit")
+
+    def _taken_away(self, call: VisitCall, section: Call, *, status: int) -> Accepted:
+        """As ``_gone``, of a withdraw: a visit that is still there would be driven to."""
+        if self.can.read_back and not self._is_absent(call):
+            facts = {"partner": self._partner.slug, "endpoint": section.endpoint}
+            raise OutcomeUnknownError(**facts, problem=f"status {status}, and no look-up says that the visit is gone")
+        return Accepted(status=status, partner_ref=call.partner_ref)
+
+    def _is_absent(self, call: VisitCall) -> bool:
+        try:
+            return self.read_back(call).found == "absent"
+        except (BadAnswerError, PagingLoopError, ReadRefusedError):
+            return False
 
     def _nothing_there(self, call: VisitCall, section: Call) -> Accepted:
         if call.action == "withdraw":
