@@ -99,7 +99,8 @@ grant execute on function sync.keep_answers, sync.kept_answers, sync.note_look_u
 
 -- A step went well for an organization: its causes are over, but for those that a part of it still meets.
 drop function sync.close_incidents(text, text, text, text);
-create function sync.close_incidents(p_partner text, p_organization text, p_step text, p_run_key text, p_but text[])
+create function sync.close_incidents(p_partner text, p_organization text, p_step text, p_run_key text,
+    p_but text[] default '{}')
     returns setof sync.incident
     language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
     update sync.incident set closed_at = clock_timestamp(), closed_run_key = p_run_key
