@@ -1,7 +1,8 @@
 """Grants of the shared ledger, and what narrows them (design, rules 7, 8 and 10).
 
-The rules are in sql/migrations (0007_limiter, 0008_grants, 0016_turns, 0017_heard). No call leaves without a grant; the
-doors through which a kind's calls pass are in partner_sync.limiter.
+The rules are in sql/migrations (0007_limiter, 0008_grants, 0016_turns, 0017_heard, 0019_when_to_ask_again,
+0020_grants_ahead). No call leaves without a grant; the doors through which a kind's calls pass are in
+partner_sync.limiter.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a partner allows, as values, and the arithmetic of it without sending (design, 6).
 
-The same rules as sql/migrations/0007_limiter.sql, for the plan: '620 calls, 11 minutes, done by 18:21'.
+The same rules as sql/migrations (0007_limiter, 0025_stops), for the plan: '620 calls, 11 minutes, done by 18:21'.
 """
 
 from __future__ import annotations
