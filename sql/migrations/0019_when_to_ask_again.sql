@@ -233,7 +233,9 @@ create or replace function sync.level_full_at(l sync.limit_spec, now_at timestam
     language plpgsql volatile as $$
 declare
     level record;
-    sum_now bigint := (select logged from sync.rate_bucket where id = l.bucket_id);
+    -- Not the bucket's figure: a grant that ends in this transaction stands in the ledger already, and there only.
+    sum_now bigint := coalesce((
+        select total from sync.rate_ledger where bucket_id = l.bucket_id order by left_at desc, total desc limit 1), 0);
     opened bigint;
     latest timestamptz;
 begin

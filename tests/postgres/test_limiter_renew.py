@@ -22,6 +22,7 @@ windows = st.builds(
     scope=st.sampled_from(["vendor", "organization"]),
     requests=st.integers(5, 40),
     per_seconds=st.sampled_from([0.5, 2.0, 10.0]),
+    counts=st.sampled_from(["sliding_window", "sliding_window", "fixed_window", "token_bucket", "spaced"]),
 )
 #: Seconds until the next grant, the part of them after which the last call has left, and calls.
 steps = st.lists(st.tuples(st.floats(0.01, 3.0), st.floats(0, 1), st.integers(1, 12)), min_size=2, max_size=20)
@@ -30,7 +31,7 @@ steps = st.lists(st.tuples(st.floats(0.01, 3.0), st.floats(0, 1), st.integers(1,
 WRITTEN: tuple[LiteralString, ...] = (
     "select b.scope, l.left_at, l.total, l.calls from sync.rate_ledger l join sync.rate_bucket b on b.id = l.bucket_id",
     "select b.scope, o.calls, o.leaves_by_at from sync.rate_open o join sync.rate_bucket b on b.id = o.bucket_id",
-    "select scope, granted, logged, logged_at::text, last_at from sync.rate_bucket",
+    "select scope, granted, logged, logged_at::text, last_at::text from sync.rate_bucket",
 )
 
 
