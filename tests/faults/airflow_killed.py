@@ -12,7 +12,7 @@ from judge.running import asked, running
 LIMIT = {"scope": "organization", "requests": 20, "per_seconds": 10}
 #: In which state of the push's task, and what is killed then.
 KILLS = (("deferred", ["triggerer"]), ("running", ["scheduler"]), ("deferred", ["triggerer", "scheduler"]))
-PATIENCE_SECONDS = 400.0
+PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)

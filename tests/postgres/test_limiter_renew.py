@@ -31,7 +31,7 @@ steps = st.lists(st.tuples(st.floats(0.01, 3.0), st.floats(0, 1), st.integers(1,
 WRITTEN: tuple[LiteralString, ...] = (
     "select b.scope, l.left_at, l.total, l.calls from sync.rate_ledger l join sync.rate_bucket b on b.id = l.bucket_id",
     "select b.scope, o.calls, o.leaves_by_at from sync.rate_open o join sync.rate_bucket b on b.id = o.bucket_id",
-    "select scope, granted, logged, logged_at::text, last_at::text from sync.rate_bucket",
+    "select scope, granted, logged, logged_at::text from sync.rate_bucket",
 )
 
 
