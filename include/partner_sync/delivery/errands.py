@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,22 +61,19 @@ def _verdicts(kind: PartnerKind, errand: Errand) -> tuple[Verdict, ...]:
     return tuple(judge(kind, one) for one in errand.items)
 
 
-def _sent(kind: PartnerKind, one: Claimed) -> Verdict:
+def _sent(
+    kind: PartnerKind, one: Claimed, of_error: Callable[[PartnerSyncError], Verdict] = verdict.of_error
+) -> Verdict:
     try:
         return verdict.of_answer(kind.send(one.call), one.call.action)
     except (LimitReachedError, DatabaseAwayError):
         raise
     except PartnerSyncError as error:
-        return verdict.of_error(error)
+        return of_error(error)
 
 
 def _repeated(kind: PartnerKind, one: Claimed) -> Verdict:
-    try:
-        return verdict.of_answer(kind.send(one.call), one.call.action)
-    except (LimitReachedError, DatabaseAwayError):
-        raise
-    except PartnerSyncError as error:
-        return verdict.of_failed_repeat(error)
+    return _sent(kind, one, verdict.of_failed_repeat)
 
 
 def _sent_together(kind: PartnerKind, items: Sequence[Claimed]) -> list[Verdict]:
