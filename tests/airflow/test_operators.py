@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
@@ -116,6 +117,15 @@ def test_a_task_that_could_go_on_at_once_is_deferred_for_some_seconds_all_the_sa
     with pytest.raises(TaskDeferred) as deferred:
         operator.wait(context("master_sync", MASTER), Waiting(organizations=("sakura-care",), retry_at=began))
     assert deferred.value.trigger.moment > began + timedelta(seconds=4)
+
+
+def test_a_task_is_resumed_before_its_limit_opens_and_is_told_the_moment_itself():
+    operator = ExtractOperator(task_id="extract", partner="honoka", shard=["sakura-care"])
+    opens_at = datetime.now(UTC).replace(second=0) + timedelta(minutes=10)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.wait(context("master_sync", MASTER), Waiting(organizations=("sakura-care",), retry_at=opens_at))
+    assert timedelta(0) < opens_at - deferred.value.trigger.moment < timedelta(seconds=5)
+    assert opens_at.astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:%M") in deferred.value.trigger.waits_for
 
 
 def test_an_extract_that_is_resumed_too_early_waits_again_and_has_read_nothing_twice(linked, practice):

@@ -76,13 +76,13 @@ def each_organization(
     try only if nobody could reach the partner, because then it is no matter of one organization.
     """
     pending = list(links)
-    naps_end_at = _now() + timedelta(seconds=patience.naps_seconds)
+    naps_end_at = now() + timedelta(seconds=patience.naps_seconds)
     while True:
         waiting = _one_round(pending, work, failed=failed, patience=patience)
         if waiting is None:
             return None
-        nap = max((waiting.retry_at - _now()).total_seconds(), SHORTEST_NAP_SECONDS)
-        if nap > LONGEST_NAP_SECONDS or _now() + timedelta(seconds=nap) > naps_end_at:
+        nap = max((waiting.retry_at - now()).total_seconds(), SHORTEST_NAP_SECONDS)
+        if nap > LONGEST_NAP_SECONDS or now() + timedelta(seconds=nap) > naps_end_at:
             return waiting
         time.sleep(nap)
         pending = [link for link in pending if link.organization in waiting.organizations]
@@ -136,7 +136,7 @@ def _judge_unreachable(
 def _who_waits(
     waiting: list[tuple[Link, _Waits]], failed: Callable[[Link, PartnerSyncError], None], *, until_at: datetime
 ) -> Waiting | None:
-    soon = _now() + timedelta(seconds=ASK_AGAIN_SECONDS)
+    soon = now() + timedelta(seconds=ASK_AGAIN_SECONDS)
     patient = []
     for link, wait in waiting:
         retry_at = wait.retry_at or soon
@@ -150,7 +150,8 @@ def _who_waits(
     return Waiting(organizations=tuple(organization for *_, organization in patient), retry_at=retry_at, code=code)
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The clock of a step's waiting."""
     return datetime.now(UTC)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from partner_sync.circuit import heeding_stops, stops
 from partner_sync.database import Connection, translated_errors
@@ -20,7 +20,7 @@ from partner_sync.links import Link, linked_organizations
 from partner_sync.partners.model import Partner
 from partner_sync.policies import policies_noted
 from partner_sync.statements import statement
-from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
+from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization, now
 from partner_sync.steps.outcomes import Outcomes, RunName
 from partner_sync.weeks import Week
 
@@ -72,7 +72,7 @@ def push_due(doors: Doors, partner: Partner, *, run: RunName, patience: Patience
         outcomes = Outcomes(conn, run, step="push")
         due, told = _who_may_go(conn, outcomes, _due_links(doors, partner))
         _share_out(doors, partner, due)
-        ends_at, until_at = time.monotonic() + TICK_SECONDS, datetime.now(UTC) + timedelta(seconds=TICK_SECONDS)
+        ends_at, until_at = time.monotonic() + TICK_SECONDS, now() + timedelta(seconds=TICK_SECONDS)
         served: dict[str, None] = {}
 
         def push(link: Link) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LONGEST_WAIT = timedelta(hours=12)
 #: A trigger that fires before its task has ended meets a race in Airflow, which then kills the resumed task.
 SHORTEST_DEFERRAL = timedelta(seconds=5)
+#: A resumed task needs this long to begin; what is left of its wait it sleeps through in place.
+BEGINS_WITHIN = timedelta(seconds=2.5)
 _SHOWN_ORGANIZATIONS = 20
 
 
@@ -88,11 +90,13 @@ class WaitingOperator(PartnerSyncOperator):
         """
         from partner_sync_airflow.triggers import WaitTrigger
 
-        waiting = replace(waiting, retry_at=max(waiting.retry_at, datetime.now(UTC) + SHORTEST_DEFERRAL))
+        shortest = datetime.now(UTC) + SHORTEST_DEFERRAL
+        waiting = replace(waiting, retry_at=max(waiting.retry_at, shortest))
         japanese, english = told_of(waiting)
         self.log.info("%s: %s", self.partner, english)
         write_note(context, "\n".join([*head_of_note(context), japanese, english]))
-        trigger = WaitTrigger(waiting.retry_at, waits_for=f"{self.partner}: {english}")
+        resume_at = max(waiting.retry_at - BEGINS_WITHIN, shortest)
+        trigger = WaitTrigger(resume_at, waits_for=f"{self.partner}: {english}")
         self.defer(trigger=trigger, method_name="resume", kwargs={"organizations": list(waiting.organizations)})
 
 
