@@ -1,7 +1,8 @@
 """A simulated day at 60 calls a minute: 10,000 changes of released visits, 40 % of them within one hour.
 
-Each minute its changes are written and one tick runs, on a real database against a real server. The limiter's clock is
-replaced: it is set to the minute of the day, and goes on with the machine's clock while a tick works.
+Each minute its changes are written and one tick runs, on a real database against a real server. The clocks of the
+limiter and of the tick's waiting are replaced: both are set to the minute of the day, and go on with the machine's
+clock while a tick works.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from statistics import quantiles
+from unittest.mock import patch
 
 from benchmarks.sender import NO_LIMIT, Bench, Writers, our_push
 from benchmarks.server import database
@@ -21,9 +23,9 @@ from partner_sync.database import Connection, connect
 from partner_sync.kinds.interface import Access
 from partner_sync.partners.loader import load_partner
 from partner_sync.partners.model import Limit, Partner
+from partner_sync.steps import organizations, push
 from partner_sync.steps.organizations import Doors, Patience
 from partner_sync.steps.outcomes import RunName
-from partner_sync.steps.push import push_due
 from postgres.product import make_product
 
 VISITS, CHANGES, BUSY_SHARE, BUSY_HOUR = 2_000, 10_000, 0.4, 16
@@ -37,10 +39,8 @@ grant select on public.day to public;
 create or replace function sync.limiter_now() returns timestamptz language sql volatile
     as 'select minute_at + (clock_timestamp() - set_at) from public.day'
 """
-_SET_CLOCK = """
-update public.day set set_at = clock_timestamp(),
-    minute_at = '2026-11-24T00:00:00+09:00'::timestamptz + make_interval(secs => %s)
-"""
+MIDNIGHT = datetime(2026, 11, 23, 15, tzinfo=UTC)
+_SET_CLOCK = "update public.day set set_at = clock_timestamp(), minute_at = %s"
 _CHANGE = "update schedule.visit set revision = revision + 1, note = %s where visit_id = %s"
 _ARRIVED = """
 select id, visit_id, extract(epoch from at - (select set_at from public.day))::float as after_seconds
@@ -87,12 +87,26 @@ def live_through(bench: Bench, base_url: str, *, admin: Connection) -> Day:
     minute = 0
     while day.to_come or day.waiting:
         minute += 1
-        admin.execute(_SET_CLOCK, (60.0 * minute,))
         for number, visit in enumerate(day.changes_until(60.0 * minute)):
             admin.execute(_CHANGE, (f"{minute}.{number}", visit))
-        tick(bench, base_url, run_key=f"tick-{minute}")
+        minute_at = MIDNIGHT + timedelta(minutes=minute)
+        admin.execute(_SET_CLOCK, (minute_at,))
+        with clock_set_to(minute_at):
+            tick(bench, base_url, run_key=f"tick-{minute}")
         _note_arrivals(day, admin, minute_seconds=60.0 * minute)
     return day
+
+
+@contextmanager
+def clock_set_to(moment: datetime) -> Iterator[None]:
+    """A step's waiting goes by a clock that is set to ``moment`` now."""
+    ahead = moment - datetime.now(UTC)
+
+    def now() -> datetime:
+        return datetime.now(UTC) + ahead
+
+    with patch.object(organizations, "now", now), patch.object(push, "now", now):
+        yield
 
 
 def _note_arrivals(day: Day, admin: Connection, *, minute_seconds: float) -> None:
@@ -104,7 +118,7 @@ def _note_arrivals(day: Day, admin: Connection, *, minute_seconds: float) -> Non
 def tick(bench: Bench, base_url: str, *, run_key: str) -> None:
     """One run of live_push."""
     run = RunName(partner="honoka", run_key=run_key, dag="live_push")
-    push_due(doors_of(bench, base_url), bench.partner, run=run, patience=patience())
+    push.push_due(doors_of(bench, base_url), bench.partner, run=run, patience=patience())
 
 
 def doors_of(bench: Bench, base_url: str) -> Doors:
