@@ -14,6 +14,8 @@ WRITERS = (
     "sync_push",
     "sync_run",
     "sync_reader",
+    "sync_analyst",
+    "sync_page",
 )
 
 #: Airflow's own metadata: another database, another login.

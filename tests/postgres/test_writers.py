@@ -9,6 +9,7 @@ from postgres_server import Database
 
 #: Every table and the one login that writes to it; None: nobody does, only functions that run as their owner.
 WRITERS = {
+    "audit.event": None,
     "canonical.crosswalk": "merge",
     "canonical.key_map": "onboarding",
     "canonical.office": "merge",
@@ -19,10 +20,15 @@ WRITERS = {
     "canonical.practitioner_history": None,
     "canonical.slice_merge": "merge",
     "canonical.watermark": "merge",
+    "quality.day": "validate",
+    "quality.day_score": "validate",
+    "quality.expectation": "validate",
+    "quality.finding": "validate",
     "quality.left_out": "validate",
     "quality.result": "validate",
     "quality.run": "validate",
     "quarantine.failing_key": "validate",
+    "quarantine.release": None,
     "quarantine.row": "validate",
     "schedule.applied_revision": "product",
     "schedule.visit": "product",
@@ -61,7 +67,9 @@ WRITERS = {
     "sync.todo": None,
     "sync.visit_head": None,
 }
-LOGINS = ("extract", "validate", "merge", "onboarding", "product", "release", "push", "run", "reader")
+LOGINS = (
+    "extract", "validate", "merge", "onboarding", "product", "release", "push", "run", "reader", "analyst", "page",
+)  # fmt: skip
 
 
 #: What each of the tables of this database lets each of our logins write, by whatever grant. A partition is reached by
