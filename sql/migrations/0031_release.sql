@@ -152,6 +152,10 @@ left join lateral (
     select max(r.at) as released_at from quarantine.release r
     where r.quarantine_id = q.id and r.content = md5(q.staged::text)) l on true;
 
+create view report.organization as select code as organization, name from sync.organization;
+comment on view report.organization is '法人 / The organizations'' names, to be joined by their code.';
+grant select on report.organization to sync_analyst, sync_page;
+
 -- What each column of the report means, as a BI tool shows it.
 
 comment on column report.expectation.entity is '対象 / office, practitioner, patient or visit.';
@@ -163,6 +167,8 @@ comment on column report.expectation.owner is '担当 / Who acts on a failure: u
 comment on column report.expectation.ja is '説明 / What is expected, in Japanese.';
 comment on column report.expectation.en is 'What is expected, in English.';
 comment on column report.expectation.weight is '重み / How much one value counts in a score: critical 5, warning 2, info 1.';
+comment on column report.organization.organization is '法人コード / Our own code of the organization.';
+comment on column report.organization.name is '法人名 / Its name.';
 comment on column report.run.partner is '連携先 / The partner''s slug, as in its file.';
 comment on column report.run.organization is '法人コード / Our own code of the organization.';
 comment on column report.run.entity is '対象 / office, practitioner, patient or visit.';

@@ -67,7 +67,7 @@ def test_what_opened_is_told_once_by_severity_with_sentences_and_organizations(a
     assert "critical 1, warning 2" in text
     assert "- [warning] patients: The phone number looks like one. / aoba, wakaba / 6 of 200 failed" in text
     assert text.index("[重大]") < text.index("[警告]")
-    assert "連携先(ほのか記録 (honoka))" in text
+    assert "担当: 連携先(ほのか記録)" in text
     assert text.endswith(body["url"])
 
 
