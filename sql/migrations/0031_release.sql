@@ -32,17 +32,24 @@ grant execute on function quality.claim_findings to sync_run;
 -- What a run said of dimension and severity last on a day is what the day says.
 create function quality.figures_by_day(p_partner text, p_entity text, p_day date) returns setof quality.day
     language sql stable as $$
-    select r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date,
-        (array_agg(s.dimension order by r.at desc, r.run_key desc))[1],
-        (array_agg(s.severity order by r.at desc, r.run_key desc))[1],
-        count(*)::integer, sum(s.evaluated)::bigint, sum(s.failed)::bigint
-    from quality.run r
-    join quality.result s on s.partner = r.partner and s.organization = r.organization and s.entity = r.entity
-        and s.run_key = r.run_key
-    where (p_partner is null or r.partner = p_partner) and (p_entity is null or r.entity = p_entity)
-      and (p_day is null or (r.at >= p_day::timestamp at time zone 'Asia/Tokyo'
-          and r.at < (p_day + 1)::timestamp at time zone 'Asia/Tokyo'))
-    group by r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date
+    select f.partner, f.organization, f.entity, f.expectation, f.day,
+        (array_agg(f.dimension order by f.last_at desc, f.dimension))[1],
+        (array_agg(f.severity order by f.last_at desc, f.severity))[1],
+        sum(f.runs)::integer, sum(f.evaluated)::bigint, sum(f.failed)::bigint
+    from (
+        select r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date as day,
+            s.dimension, s.severity, count(*) as runs, sum(s.evaluated) as evaluated, sum(s.failed) as failed,
+            max(r.at) as last_at
+        from quality.run r
+        join quality.result s on s.partner = r.partner and s.organization = r.organization and s.entity = r.entity
+            and s.run_key = r.run_key
+        where (p_partner is null or r.partner = p_partner) and (p_entity is null or r.entity = p_entity)
+          and (p_day is null or (r.at >= p_day::timestamp at time zone 'Asia/Tokyo'
+              and r.at < (p_day + 1)::timestamp at time zone 'Asia/Tokyo'))
+        group by r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date,
+            s.dimension, s.severity
+    ) f
+    group by f.partner, f.organization, f.entity, f.expectation, f.day
 $$;
 revoke execute on function quality.figures_by_day from public;
 grant execute on function quality.figures_by_day to sync_validate;
