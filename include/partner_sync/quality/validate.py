@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import DataQualityError
@@ -19,6 +18,7 @@ from partner_sync.partners.fields import ENTITY_ORDER, Entity
 from partner_sync.quality import batch, expectations, quarantine
 from partner_sync.quality.batch import Judged, Today
 from partner_sync.quality.expectations import Figures
+from partner_sync.quality.record import Score, record
 from partner_sync.quality.suites import Suite, load_suite
 from partner_sync.statements import statement
 
@@ -39,14 +39,6 @@ class EntityQuality:
     returned: int
     waiting: int
     failed: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Score:
-    organization: str
-    expectation: str
-    evaluated: int
-    failed: int
 
 
 def validate_run(
@@ -75,15 +67,15 @@ def _validate(work: Judged, suite: Suite, *, today: Today) -> list[EntityQuality
     with work.conn.transaction():
         work.run("quality.take_turn")
         quarantine.settle(work, suite)
-        _record(work, suite, scores=scores)
+        record(work, suite.rules, scores=scores)
     return _summary(work, scores)
 
 
-def _scores(work: Judged, suite: Suite) -> list[_Score]:
+def _scores(work: Judged, suite: Suite) -> list[Score]:
     """The figures of each organization, counted from the batch and its failing records."""
     failed = {(row["organization"], row["code"]): int(row["failed"]) for row in work.run("quality.count_failed")}
     return [
-        _Score(
+        Score(
             organization=row["organization"],
             expectation=rule.code,
             evaluated=row["records" if rule.judges_empty else rule.column],
@@ -102,7 +94,7 @@ def _count_evaluated(work: Judged, suite: Suite) -> list[dict[str, Any]]:
     return work.conn.execute(sql.SQL(statement("quality.count_evaluated")).format(counts=counts)).fetchall()
 
 
-def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], *, scores: Iterable[_Score]) -> None:
+def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], *, scores: Iterable[Score]) -> None:
     """Raises DataQualityError when what our pass counted is not what the library counted."""
     counted = {code: [0, 0] for code in figures}
     for score in scores:
@@ -113,20 +105,7 @@ def _refuse_disagreement(suite: Suite, figures: Mapping[str, Figures], *, scores
         raise DataQualityError(suite=suite.entity, count=len(wrong), expectations=", ".join(wrong))
 
 
-def _record(work: Judged, suite: Suite, *, scores: list[_Score]) -> None:
-    work.run("quality.record_runs", critical=suite.critical)
-    work.run("quality.forget_results")
-    work.run(
-        "quality.record_results",
-        of_organization=[score.organization for score in scores],
-        of_expectation=[score.expectation for score in scores],
-        evaluated=[score.evaluated for score in scores],
-        failed=[score.failed for score in scores],
-        expectations=Jsonb([rule.as_reason() for rule in suite.rules]),
-    )
-
-
-def _summary(work: Judged, scores: list[_Score]) -> list[EntityQuality]:
+def _summary(work: Judged, scores: list[Score]) -> list[EntityQuality]:
     failed: dict[str, dict[str, int]] = {}
     for score in scores:
         if score.failed:
