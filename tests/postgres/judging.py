@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,15 +38,24 @@ class Judging:
         return self.staged.database.connect("validate")
 
     def judge(
-        self, run_key: str, failing: Mapping[str, bool], *, full: bool = True, organization: str = "aoba"
+        self,
+        run_key: str,
+        failing: Mapping[str, bool],
+        *,
+        full: bool = True,
+        organization: str = "aoba",
+        waiting: Sequence[str] = (),
     ) -> None:
-        """A run that listed these keys; ``failing`` says which of them fail the rule."""
+        """A run that listed these keys; ``failing`` says which fail the rule, and so do those of ``waiting``."""
         rows = [{"source_key": key} for key in failing]
         mode = "full" if full else "incremental"
         self.staged.slice(rows, entity="office", organization=organization, run_key=run_key, mode=mode)
-        self.judge_again(run_key, failing, organization=organization)
+        self.judge_again(run_key, failing, organization=organization, waiting=waiting)
 
-    def judge_again(self, run_key: str, failing: Mapping[str, bool], *, organization: str = "aoba") -> None:
+    def judge_again(
+        self, run_key: str, failing: Mapping[str, bool], *, organization: str = "aoba", waiting: Sequence[str] = ()
+    ) -> None:
+        failing = {**failing, **dict.fromkeys(waiting, True)}
         conn, suite = self.conn, Suite(entity="office", rules=(self.rule,), document={})
         with batch.prepared(conn):
             work = batch.judged(conn, partner=PARTNER, run_key=run_key, entity="office", organizations=[organization])
