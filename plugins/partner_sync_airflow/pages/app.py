@@ -72,7 +72,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def _plain(request: Request, status: int) -> Response:
-    known = status if status in {401, 403, 404, 409, 422, 503} else 500
+    known = status if status in {401, 403, 404, 422, 503} else 500
     return page(request, "refused.html", status_code=status, code=known, login=_login_of(request))
 
 

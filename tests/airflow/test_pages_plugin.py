@@ -1,0 +1,51 @@
+"""What Airflow is told of the quality pages: the application, the views, the link of the validation."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_for_tests import ROOT
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Any:
+    return runpy.run_path(str(ROOT / "plugins" / "partner_sync_plugin.py"))["PartnerSyncPlugin"]()
+
+
+def test_the_pages_are_mounted_under_quality(plugin: Any) -> None:
+    (mounted,) = plugin.fastapi_apps
+    assert mounted["url_prefix"] == "/quality"
+    assert plugin.fastapi_apps is plugin.fastapi_apps
+
+
+def test_a_process_that_shows_no_pages_does_not_import_them() -> None:
+    code = (
+        "import sys, runpy; runpy.run_path('plugins/partner_sync_plugin.py')['PartnerSyncPlugin']();"
+        "print([name for name in sys.modules if name.startswith('partner_sync_airflow.pages')])"
+    )
+    environment = {"PYTHONPATH": "include:plugins", "AIRFLOW_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
+
+
+def test_every_view_has_a_route_of_its_own(plugin: Any) -> None:
+    views = plugin.external_views
+    assert {view["destination"] for view in views} == {"nav", "dag", "dag_run"}
+    assert len({view["url_route"] for view in views}) == len(views)
+    assert all(view["href"].startswith("/quality/") for view in views)
+
+
+def test_the_link_of_a_validation_needs_nothing_but_the_tasks_key(plugin: Any) -> None:
+    (link,) = plugin.operator_extra_links
+    assert [operator.__name__ for operator in link.operators] == ["ValidateOperator"]
+    key = SimpleNamespace(dag_id="honoka__master_sync", run_id="manual__2026-11-28T11:00:00+00:00_a/b?c")
+    address = link.get_link(None, ti_key=key)
+    assert address == "/quality/runs/honoka/honoka__master_sync/manual__2026-11-28T11%3A00%3A00%2B00%3A00_a/b%3Fc"
