@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -206,6 +207,12 @@ def test_the_score_is_the_weighted_share_of_the_last_days(browser: Browser) -> N
     assert "96.8 %" in page
     assert "99.0 %" in page
     assert "90.0 %" in page
+
+
+def test_an_alert_may_quote_the_runs_key_as_one_part_or_several(browser: Browser) -> None:
+    key = RUN.removeprefix("/runs/honoka/")
+    for quoted in (quote(key, safe=""), quote(key), key):
+        assert "aoba" in browser("viewer").get(f"/runs/honoka/{quoted}").text
 
 
 def test_a_run_that_judged_nothing_says_so(browser: Browser) -> None:
