@@ -50,3 +50,17 @@ def test_the_link_of_a_validation_needs_nothing_but_the_tasks_key(plugin: Any) -
     key = SimpleNamespace(dag_id="honoka__master_sync", run_id="manual__2026-11-28T11:00:00+00:00_a/b?c")
     address = link.get_link(None, ti_key=key)
     assert address == "/quality/runs/honoka/honoka__master_sync/manual__2026-11-28T11%3A00%3A00%2B00%3A00_a/b%3Fc"
+
+
+def test_the_rights_that_the_pages_ask_for_mean_the_same_roles_in_fab() -> None:
+    from airflow.providers.fab.auth_manager.security_manager.override import FabAirflowSecurityManagerOverride as Fab
+    from airflow.providers.fab.www.security import permissions as names
+
+    reading = {(names.ACTION_CAN_READ, names.RESOURCE_DAG), (names.ACTION_CAN_READ, names.RESOURCE_DAG_RUN)}
+    values = (names.ACTION_CAN_EDIT, names.RESOURCE_CONNECTION)
+    looks = (names.ACTION_CAN_READ, names.RESOURCE_AUDIT_LOG)
+    assert reading <= set(Fab.VIEWER_PERMISSIONS)
+    assert values in Fab.OP_PERMISSIONS
+    assert values not in {*Fab.VIEWER_PERMISSIONS, *Fab.USER_PERMISSIONS}
+    assert looks in Fab.ADMIN_PERMISSIONS
+    assert looks not in {*Fab.VIEWER_PERMISSIONS, *Fab.USER_PERMISSIONS, *Fab.OP_PERMISSIONS}

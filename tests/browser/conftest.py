@@ -61,7 +61,8 @@ def open_page(chromium: Browser, world: World) -> Iterator[OpenPage]:
         page = context.new_page()
         if watched:
             watch(page)
-        page.goto(f"{world.address}{address}", wait_until="domcontentloaded")
+        # Airflow's own pages go on loading for ever.
+        page.goto(f"{world.address}{address}", wait_until="load" if watched else "domcontentloaded")
         return page
 
     yield open_as

@@ -15,9 +15,4 @@ insert into quality.finding (partner, organization, entity, expectation, severit
     failed)
 select partner, organization, entity, expectation, severity, run_key, run_key, evaluated, failed
 from quality.result where failed > 0
-on conflict do nothing;
-insert into quality.expectation (entity, expectation, column_name, dimension, severity, owner, ja, en)
-select distinct on (entity, expectation) entity, expectation, null, dimension, severity, owner,
-    '期待: ' || replace(expectation, '_', ' ') || ' であること。', 'Expected: ' || replace(expectation, '_', ' ') || '.'
-from quality.result
 on conflict do nothing

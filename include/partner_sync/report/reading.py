@@ -217,7 +217,7 @@ class ExpectationFigures:
 
 
 def expectation_figures(report: Report, partner: str, chosen: Chosen, *, days: int) -> list[ExpectationFigures]:
-    """Each expectation of an entity (or the chosen one), the weightiest first."""
+    """Each expectation of an entity (or the chosen one): those with an open cause first, then the weightiest."""
     narrowed = {"partner": partner, "entity": chosen.entity, "organization": chosen.organization}
     rows = report.rows("report.expectation_days", since=report.since(days), expectation=chosen.expectation, **narrowed)
     by_expectation: dict[str, dict[date, Weights]] = {}
@@ -225,17 +225,18 @@ def expectation_figures(report: Report, partner: str, chosen: Chosen, *, days: i
         by_expectation.setdefault(row["expectation"], {})[row["day"]] = Weights(row["evaluated"], row["failed"])
     causes = {row["expectation"]: row for row in report.rows("report.findings_by_expectation", **narrowed)}
     every_day, recent = days_between(report.since(days), report.today), report.since(RECENT_DAYS)
-    return [
+    found = [
         ExpectationFigures(
             rule=rule,
-            recent=sum((each for day, each in found.items() if day >= recent), Weights()),
-            trend=history(found, every_day),
+            recent=sum((each for day, each in by_day.items() if day >= recent), Weights()),
+            trend=history(by_day, every_day),
             open=causes.get(rule["expectation"]),
         )
         for rule in report.rows("report.expectations", entity=chosen.entity)
         if chosen.expectation in ("", rule["expectation"])
-        for found in [by_expectation.get(rule["expectation"], {})]
+        for by_day in [by_expectation.get(rule["expectation"], {})]
     ]
+    return sorted(found, key=lambda each: each.open is None)
 
 
 def drift_rows(report: Report, partner: str, chosen: Chosen) -> list[Row]:
