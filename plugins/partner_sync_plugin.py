@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
-from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from partner_sync_airflow.pages.addresses import PREFIX, base_path
 from partner_sync_airflow.timetables import ByHand, PartnerCron, WeeklyCron
 
-_PAGES = f"{urlsplit(conf.get('api', 'base_url', fallback='')).path.rstrip('/')}/quality"
+_PAGES = f"{base_path()}{PREFIX}"
 
 
 class PartnerSyncPlugin(AirflowPlugin):
@@ -42,7 +41,7 @@ class PartnerSyncPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow reads it off an instance
         from partner_sync_airflow.pages.app import make_app
 
-        return [{"app": make_app(), "url_prefix": "/quality", "name": "Data quality"}]
+        return [{"app": make_app(), "url_prefix": PREFIX, "name": "Data quality"}]
 
     @cached_property
     def operator_extra_links(self) -> list[Any]:  # type: ignore[override]

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 RECENT_DAYS = 7
 TREND_DAYS = 30
 PAGE_ROWS = 50
+#: Each has a plot with its table.
+PAGE_PARTNERS = 25
 
 
 @dataclass(frozen=True)
@@ -95,31 +97,46 @@ def known_partners(conn: Connection) -> list[Row]:
     return conn.execute(statement("report.partners")).fetchall()
 
 
-def glances(
-    report: Report, partners: Sequence[Row], *, worst_first: bool, page: int
-) -> tuple[list[PartnerGlance], bool]:
-    """A page of the overview, and whether there is another."""
-    counted: dict[str, dict[str, int]] = {}
+@dataclass(frozen=True)
+class Standing:
+    """What is open now, by partner: causes by severity, and records that wait."""
+
+    findings: dict[str, dict[str, int]]
+    waiting: dict[str, Row]
+
+    def total(self, severity: str) -> int:
+        """Open causes of all partners."""
+        return sum(found.get(severity, 0) for found in self.findings.values())
+
+    @property
+    def records(self) -> int:
+        """Records of all partners that wait."""
+        return sum(row["records"] for row in self.waiting.values())
+
+    @property
+    def oldest_at(self) -> datetime | None:
+        """Since when the oldest of them waits."""
+        return min((row["oldest_at"] for row in self.waiting.values()), default=None)
+
+    def badness(self, partner: str) -> tuple[int, ...]:
+        """The greater, the earlier a person should look."""
+        found, waits = self.findings.get(partner, {}), self.waiting.get(partner)
+        return (*(found.get(severity, 0) for severity in SEVERITIES), waits["records"] if waits else 0)
+
+
+def standing(report: Report) -> Standing:
+    """What is open now."""
+    findings: dict[str, dict[str, int]] = {}
     for row in report.rows("report.open_findings", partners=report.partners):
-        counted.setdefault(row["partner"], {})[row["severity"]] = row["findings"]
+        findings.setdefault(row["partner"], {})[row["severity"]] = row["findings"]
     waiting = {row["partner"]: row for row in report.rows("report.open_quarantine", partners=report.partners)}
-    ordered = sorted(partners, key=lambda row: row["partner"])
-    if worst_first:
-        ordered.sort(
-            key=lambda row: _badness(counted.get(row["partner"], {}), waiting.get(row["partner"])), reverse=True
-        )
-    start = (page - 1) * PAGE_ROWS
-    shown = ordered[start : start + PAGE_ROWS]
-    scores = _overview_scores(report, [row["partner"] for row in shown])
-    found = [
-        _glance(row, findings=counted.get(row["partner"], {}), waits=waiting.get(row["partner"]), scores=scores)
-        for row in shown
-    ]
-    return found, len(ordered) > start + PAGE_ROWS
+    return Standing(findings, waiting)
 
 
-def _badness(findings: dict[str, int], waits: Row | None) -> tuple[int, ...]:
-    return (*(findings.get(severity, 0) for severity in SEVERITIES), waits["records"] if waits else 0)
+def glances(report: Report, partners: Sequence[Row], now: Standing) -> list[PartnerGlance]:
+    """The lines of the overview, in the order of ``partners``."""
+    scores = _overview_scores(report, [row["partner"] for row in partners])
+    return [_glance(row, now=now, scores=scores) for row in partners]
 
 
 @dataclass(frozen=True)
@@ -141,13 +158,14 @@ def _overview_scores(report: Report, partners: list[str]) -> _Scores:
     return found
 
 
-def _glance(row: Row, *, findings: dict[str, int], waits: Row | None, scores: _Scores) -> PartnerGlance:
+def _glance(row: Row, *, now: Standing, scores: _Scores) -> PartnerGlance:
     dimensions = scores.by_dimension.get(row["partner"], {})
+    waits = now.waiting.get(row["partner"])
     return PartnerGlance(
         partner=row["partner"],
         last_run_at=row["last_run_at"],
         last_run_key=row["last_run_key"],
-        findings=findings,
+        findings=now.findings.get(row["partner"], {}),
         waiting=waits["records"] if waits else 0,
         oldest_at=waits["oldest_at"] if waits else None,
         score=sum(dimensions.values(), Weights()),
@@ -199,7 +217,7 @@ class ExpectationFigures:
 
 
 def expectation_figures(report: Report, partner: str, chosen: Chosen, *, days: int) -> list[ExpectationFigures]:
-    """Each expectation of an entity (or the chosen one), the weightiest first."""
+    """Each expectation of an entity (or the chosen one): those with an open cause first, then the weightiest."""
     narrowed = {"partner": partner, "entity": chosen.entity, "organization": chosen.organization}
     rows = report.rows("report.expectation_days", since=report.since(days), expectation=chosen.expectation, **narrowed)
     by_expectation: dict[str, dict[date, Weights]] = {}
@@ -207,17 +225,18 @@ def expectation_figures(report: Report, partner: str, chosen: Chosen, *, days: i
         by_expectation.setdefault(row["expectation"], {})[row["day"]] = Weights(row["evaluated"], row["failed"])
     causes = {row["expectation"]: row for row in report.rows("report.findings_by_expectation", **narrowed)}
     every_day, recent = days_between(report.since(days), report.today), report.since(RECENT_DAYS)
-    return [
+    found = [
         ExpectationFigures(
             rule=rule,
-            recent=sum((each for day, each in found.items() if day >= recent), Weights()),
-            trend=history(found, every_day),
+            recent=sum((each for day, each in by_day.items() if day >= recent), Weights()),
+            trend=history(by_day, every_day),
             open=causes.get(rule["expectation"]),
         )
         for rule in report.rows("report.expectations", entity=chosen.entity)
         if chosen.expectation in ("", rule["expectation"])
-        for found in [by_expectation.get(rule["expectation"], {})]
+        for by_day in [by_expectation.get(rule["expectation"], {})]
     ]
+    return sorted(found, key=lambda each: each.open is None)
 
 
 def drift_rows(report: Report, partner: str, chosen: Chosen) -> list[Row]:

@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
 
-from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 
-from partner_sync_airflow.dag_runs import bounded_id
 from partner_sync_airflow.operators.master import ValidateOperator
-
-PREFIX = "/quality"
-
-
-def base_path() -> str:
-    """What stands before every address of this Airflow, without a slash at its end."""
-    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-
-
-def run_address(dag_id: str, run_id: str) -> str:
-    """The page of a DAG run; run_id and the run's key in the database as operators.base.run_key makes them."""
-    partner = dag_id.partition("__")[0]
-    return f"{base_path()}{PREFIX}/runs/{quote(partner, safe='')}/{quote(bounded_id(f'{dag_id}/{run_id}'), safe='/')}"
+from partner_sync_airflow.pages.addresses import run_address
 
 
 class QualityLink(BaseOperatorLink):

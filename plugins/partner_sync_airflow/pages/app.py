@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,8 +12,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from partner_sync.errors import ConfigError, DatabaseAwayError, PartnerSyncError
 from partner_sync_airflow.pages import audit, figures, quarantine, runs
+from partner_sync_airflow.pages.addresses import base_path
 from partner_sync_airflow.pages.headers import SafeHeaders
-from partner_sync_airflow.pages.rendering import HERE, page
+from partner_sync_airflow.pages.rendering import HERE, link, page
 from partner_sync_airflow.pages.rights import Reader, from_this_site
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -72,16 +74,11 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def _plain(request: Request, status: int) -> Response:
-    known = status if status in {401, 403, 404, 409, 422, 503} else 500
+    known = status if status in {401, 403, 404, 422, 503} else 500
     return page(request, "refused.html", status_code=status, code=known, login=_login_of(request))
 
 
 def _login_of(request: Request) -> str:
     """Airflow's login, which leads back here; for what can be asked for by an address only."""
-    from urllib.parse import urlencode, urlsplit
-
-    from airflow.configuration import conf
-
-    base = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
-    address = str(request.url) if request.method == "GET" else f"{base}/quality/"
-    return f"{base}/api/v2/auth/login?{urlencode({'next': address})}"
+    address = str(request.url) if request.method == "GET" else link(request, "")
+    return f"{base_path()}/api/v2/auth/login?{urlencode({'next': address})}"

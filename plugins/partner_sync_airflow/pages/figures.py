@@ -25,34 +25,25 @@ def overview(
     """All partners at a glance."""
     with report_for(person) as (report, partners):
         found = [row for row in partners if name.strip().lower() in row["partner"]]
-        shown, more = reading.glances(report, found, worst_first=order == "worst", page=number)
-        totals = _totals(report)
+        now = reading.standing(report)
+        if order == "worst":
+            found.sort(key=lambda row: now.badness(row["partner"]), reverse=True)
+        start = (number - 1) * reading.PAGE_PARTNERS
+        shown = reading.glances(report, found[start : start + reading.PAGE_PARTNERS], now)
     return page(
         request,
         "overview.html",
         section="overview",
         shown=shown,
-        totals=totals,
+        now=now,
         count=len(found),
         name=name,
         order=order,
         number=number,
-        more=more,
+        more=len(found) > start + reading.PAGE_PARTNERS,
         recent_days=reading.RECENT_DAYS,
         trend_days=reading.TREND_DAYS,
     )
-
-
-def _totals(report: Report) -> Row:
-    findings: dict[str, int] = {}
-    for row in report.rows("report.open_findings", partners=report.partners):
-        findings[row["severity"]] = findings.get(row["severity"], 0) + row["findings"]
-    waits = report.rows("report.open_quarantine", partners=report.partners)
-    return {
-        "findings": findings,
-        "waiting": sum(row["records"] for row in waits),
-        "oldest_at": min((row["oldest_at"] for row in waits), default=None),
-    }
 
 
 @routes.get("/partners/{partner}")

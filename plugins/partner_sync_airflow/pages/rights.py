@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.configuration import conf
 from fastapi import Depends, HTTPException, Request, status
 
 from partner_sync.report.same_origin import is_ours
@@ -98,8 +100,4 @@ def from_this_site(request: Request, _person: Reader) -> None:
 
 
 def _own_hosts(request: Request) -> set[str]:
-    from urllib.parse import urlsplit
-
-    from airflow.configuration import conf
-
     return {request.headers.get("host", ""), urlsplit(conf.get("api", "base_url", fallback="")).netloc} - {""}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from partner_sync_airflow.dag_runs import bounded_id
-from partner_sync_airflow.pages.asking import Code, Person, report_for
+from partner_sync_airflow.pages.asking import Person, report_for
 from partner_sync_airflow.pages.rendering import link, page
 
 routes = APIRouter()
@@ -40,14 +40,14 @@ def one_run(request: Request, person: Person, partner: str, run_key: str) -> Res
 
 
 @routes.get("/of-run")
-def of_run(request: Request, person: Person, dag: Code = "", run: str = "") -> Response:
+def of_run(request: Request, person: Person, dag: str = "", run: str = "") -> Response:
     """From a DAG run's tab in Airflow to its page here."""
     partner = dag.partition("__")[0]
     return RedirectResponse(link(request, "runs", partner, bounded_id(f"{dag}/{run}")), HTTPStatus.SEE_OTHER)
 
 
 @routes.get("/of-dag")
-def of_dag(request: Request, person: Person, dag: Code = "") -> Response:
+def of_dag(request: Request, person: Person, dag: str = "") -> Response:
     """From a DAG's tab in Airflow to its partner here; to all partners, where there is none of that name."""
     partner = dag.partition("__")[0]
     with report_for(person) as (_, partners):

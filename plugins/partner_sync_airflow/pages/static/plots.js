@@ -39,7 +39,7 @@
     responsive: true,
     maintainAspectRatio: false,
     spanGaps: false,
-    events: small ? [] : undefined,
+    ...(small ? { events: [] } : {}),
     interaction: { mode: "index", intersect: false },
     layout: { padding: small ? 3 : 0 },
     plugins: {
@@ -50,8 +50,7 @@
     },
     scales: {
       x: { display: !small, ticks: { color: palette.soft, maxTicksLimit: 8, maxRotation: 0 }, grid: { display: false } },
-      y: { display: !small, suggestedMin: Math.max(0, lowest - 0.01), max: small ? undefined : 1,
-        suggestedMax: 1, ticks: { color: palette.soft, maxTicksLimit: 5, callback: (value) => `${(value * 100).toFixed(1)} %` },
+      y: { display: !small, suggestedMin: Math.max(0, lowest - 0.01), max: 1, ticks: { color: palette.soft, maxTicksLimit: 5, callback: (value) => `${(value * 100).toFixed(1)} %` },
         grid: { color: palette.line } },
     },
   });
