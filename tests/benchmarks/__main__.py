@@ -18,6 +18,7 @@ from benchmarks import (
     limits_kept,
     master,
     memory,
+    quality,
     sender,
 )
 
@@ -37,6 +38,7 @@ def _memory() -> str:
 BENCHMARKS: dict[str, Callable[[], str]] = {
     "master": _master,
     "memory": _memory,
+    "quality": quality.report,
     "dags": dags.report,
     "limiter": limiter.report,
     "day": day.report,

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.forms import MasterForm, read_master_form
 from partner_sync_airflow.operators.base import PartnerSyncOperator, WaitingOperator, doors, patience_of, run_name
+from partner_sync_airflow.partner_files import cp932_partners, data_docs_folder
 from partner_sync_airflow.run_notes import refusals_noted
 
 if TYPE_CHECKING:
@@ -58,7 +59,14 @@ class ValidateOperator(PartnerSyncOperator):
         from partner_sync.steps.validate import validate_organizations
 
         _, form = _partner_and_form(self, context)
-        validate_organizations(doors(), run_name(context), organizations=resolved(context), entities=form.entities)
+        validate_organizations(
+            doors(),
+            run_name(context),
+            organizations=resolved(context),
+            entities=form.entities,
+            cp932_partners=cp932_partners(),
+            docs_folder=data_docs_folder(),
+        )
 
 
 class MergeOperator(PartnerSyncOperator):
