@@ -6,8 +6,10 @@ organization's figures are split from it. The library is loaded only when there 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
@@ -15,12 +17,15 @@ from psycopg import sql
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import DataQualityError
 from partner_sync.partners.fields import ENTITY_ORDER, Entity
-from partner_sync.quality import batch, expectations, quarantine
+from partner_sync.quality import batch, data_docs, expectations, quarantine
 from partner_sync.quality.batch import Judged, Today
-from partner_sync.quality.expectations import Figures
+from partner_sync.quality.expectations import Figures, Judgement
 from partner_sync.quality.record import Score, record
 from partner_sync.quality.suites import Suite, load_suite
 from partner_sync.statements import statement
+
+_log = logging.getLogger(__name__)
+_NOTHING = Judgement(figures={}, results=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,33 +47,63 @@ class EntityQuality:
 
 
 def validate_run(
-    conn: Connection, *, partner: str, run_key: str, organizations: Iterable[str], entities: Iterable[Entity]
+    conn: Connection,
+    *,
+    partner: str,
+    run_key: str,
+    organizations: Iterable[str],
+    entities: Iterable[Entity],
+    cp932_partners: Iterable[str] = (),
+    docs_folder: Path | None = None,
 ) -> tuple[EntityQuality, ...]:
     """Judge what extract has left in staging for this run, as ``sync_validate``; a second call gives the same state.
 
     Organizations without a finished slice of an entity are left out. ``conn`` is autocommit and outside a transaction.
+    ``cp932_partners``: the partners whose files say that they can hold CP932 only. ``docs_folder``: the folder of the
+    library's pages, when they are wanted.
     Raises DataQualityError when an expectation could not be evaluated, DatabaseAwayError, DatabaseRefusedError.
     """
     chosen, asked = frozenset(entities), sorted(set(organizations))
+    narrow = list(cp932_partners)
     found: list[EntityQuality] = []
     with translated_errors(), batch.prepared(conn) as today:
         for entity in (each for each in ENTITY_ORDER if each in chosen):
-            work = batch.judged(conn, partner=partner, run_key=run_key, entity=entity, organizations=asked)
+            work = batch.judged(
+                Judged(
+                    conn=conn,
+                    partner=partner,
+                    run_key=run_key,
+                    entity=entity,
+                    organizations=asked,
+                    cp932_partners=narrow,
+                )
+            )
             if work.organizations:
-                found += _validate(work, load_suite(entity), today=today)
+                found += _validate(work, load_suite(entity), today=today, docs=docs_folder)
     return tuple(found)
 
 
-def _validate(work: Judged, suite: Suite, *, today: Today) -> list[EntityQuality]:
-    records = batch.fill(work)
-    figures = expectations.judge(work.conn, suite, parameters=today.as_suite_parameters()) if records else {}
+def _validate(work: Judged, suite: Suite, *, today: Today, docs: Path | None) -> list[EntityQuality]:
+    found = _NOTHING
+    if batch.fill(work):
+        found = expectations.judge(work.conn, suite, parameters=today.as_suite_parameters())
     scores = _scores(work, suite)
-    _refuse_disagreement(suite, figures, scores=scores)
+    _refuse_disagreement(suite, found.figures, scores=scores)
     with work.conn.transaction():
         work.run("quality.take_turn")
         quarantine.settle(work, suite)
         record(work, suite.rules, scores=scores)
+    if docs and found.results:
+        _write_docs(docs, work, suite, found=found)
     return _summary(work, scores)
+
+
+def _write_docs(folder: Path, work: Judged, suite: Suite, *, found: Judgement) -> None:
+    try:
+        data_docs.write(folder, partner=work.partner, run_key=work.run_key, suite=suite, results=found.results)
+    except OSError as error:
+        # A full disk must not keep what was judged from the merge; the pages are made again by the next run.
+        _log.warning("Data Docs of %s %s were not written: %s", work.partner, suite.entity, type(error).__name__)
 
 
 def _scores(work: Judged, suite: Suite) -> list[Score]:
