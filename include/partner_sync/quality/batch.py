@@ -17,6 +17,7 @@ from psycopg.rows import DictRow
 
 from partner_sync.database import Connection
 from partner_sync.partners.fields import Entity
+from partner_sync.quality.suites import Subject
 from partner_sync.statements import statement
 
 TABLE = "batch"
@@ -41,7 +42,7 @@ class Judged:
     conn: Connection
     partner: str
     run_key: str
-    entity: Entity
+    entity: Subject
     organizations: list[str]
 
     def run(self, name: str, **values: Any) -> Cursor[DictRow]:

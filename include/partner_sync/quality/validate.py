@@ -1,7 +1,8 @@
 """Validation of a run's slices: what may be merged, what waits in quarantine, and the figures of both.
 
 One entity after the other, in dependency order, and one judgement for all organizations of the run together: an
-organization's figures are split from it. The library is loaded only when there is a record to judge.
+organization's figures are split from it. Of each entity the slice as a whole is judged as well (suite slice), and at
+the end the visits to come (suite visit). The library is loaded only when there is a record to judge.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from psycopg.types.json import Jsonb
 from partner_sync.database import Connection, translated_errors
 from partner_sync.errors import DataQualityError
 from partner_sync.partners.fields import ENTITY_ORDER, Entity
-from partner_sync.quality import batch, expectations, quarantine
+from partner_sync.quality import batch, expectations, quarantine, slices_judged, visits_judged
 from partner_sync.quality.batch import Judged, Today
 from partner_sync.quality.expectations import Figures
-from partner_sync.quality.suites import Suite, load_suite
+from partner_sync.quality.suites import Subject, Suite, load_suite
 from partner_sync.statements import statement
 
 
@@ -32,7 +33,7 @@ class EntityQuality:
     ``failed``: failing records by expectation, without those that nothing failed.
     """
 
-    entity: Entity
+    entity: Subject
     organization: str
     evaluated: int
     quarantined: int
@@ -64,19 +65,39 @@ def validate_run(
             work = batch.judged(conn, partner=partner, run_key=run_key, entity=entity, organizations=asked)
             if work.organizations:
                 found += _validate(work, load_suite(entity), today=today)
+        everything = Judged(conn=conn, partner=partner, run_key=run_key, entity="visit", organizations=asked)
+        _validate_visits(visits_judged.judged(everything), today=today)
     return tuple(found)
 
 
 def _validate(work: Judged, suite: Suite, *, today: Today) -> list[EntityQuality]:
-    records = batch.fill(work)
-    figures = expectations.judge(work.conn, suite, parameters=today.as_suite_parameters()) if records else {}
-    scores = _scores(work, suite)
-    _refuse_disagreement(suite, figures, scores=scores)
+    of_slices = load_suite("slice")
+    slice_scores = _judge(work, of_slices, records=slices_judged.fill(work), today=today)
+    scores = _judge(work, suite, records=batch.fill(work), today=today)
     with work.conn.transaction():
         work.run("quality.take_turn")
         quarantine.settle(work, suite)
-        _record(work, suite, scores=scores)
+        _record(work, suite.joined_with(of_slices), scores=[*scores, *slice_scores])
     return _summary(work, scores)
+
+
+def _validate_visits(work: Judged, *, today: Today) -> None:
+    """Visits are ours: what fails is a finding, and none is kept from anything."""
+    if not work.organizations:
+        return
+    suite = load_suite("visit")
+    scores = _judge(work, suite, records=visits_judged.fill(work), today=today)
+    with work.conn.transaction():
+        work.run("quality.take_turn")
+        visits_judged.note_failing(work, suite)
+        _record(work, suite, scores=scores)
+
+
+def _judge(work: Judged, suite: Suite, *, records: int, today: Today) -> list[_Score]:
+    figures = expectations.judge(work.conn, suite, parameters=today.as_suite_parameters()) if records else {}
+    scores = _scores(work, suite)
+    _refuse_disagreement(suite, figures, scores=scores)
+    return scores
 
 
 def _scores(work: Judged, suite: Suite) -> list[_Score]:
