@@ -19,8 +19,9 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import FormError, PartnerSyncError
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.approvals import question_of
+from partner_sync_airflow.approvals import Question, question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
+from partner_sync_airflow.merge_approvals import MergeQuestion, merge_question_of
 from partner_sync_airflow.report_links import report_url
 
 if TYPE_CHECKING:
@@ -179,17 +180,23 @@ def notifier_of(partner: Partner) -> PartnerSyncNotifier:
 class QuestionNotifier(PartnerSyncNotifier):
     """Tells of a push that waits for a person: its plan, and where to answer."""
 
+    code = "approval_wanted"
+
+    def question(self, context: Context) -> Question | MergeQuestion:
+        """What the run asks."""
+        return question_of(context)
+
     def notify(self, context: Context) -> None:
         """Send it; a receiver that is away is logged and fails nothing: the question stands in Airflow's UI."""
         from airflow.providers.standard.operators.hitl import HITLOperator
 
         from partner_sync.incidents import Cause
 
-        question = question_of(context)
+        question = self.question(context)
         cause = Cause(
             partner=self.partner,
             step=context["ti"].task_id,
-            code="approval_wanted",
+            code=self.code,
             organizations=tuple(question.organizations),
             incident_ids=(),
         )
@@ -200,6 +207,15 @@ class QuestionNotifier(PartnerSyncNotifier):
         text = "\n\n".join([self._text(cause, None), question.subject, question.body, where])
         self.log.info("%s", text)
         self._post(self._alert_of(cause, context, text=text))
+
+
+class MergeQuestionNotifier(QuestionNotifier):
+    """Tells of a merge that waits for a person: its figures, and where to answer."""
+
+    code = "merge_approval_wanted"
+
+    def question(self, context: Context) -> MergeQuestion:
+        return merge_question_of(context)
 
 
 def _headers(password: str | None) -> dict[str, str]:

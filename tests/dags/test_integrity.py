@@ -44,7 +44,7 @@ def test_airflow_reads_the_dag_folder_without_errors_or_warnings(committed):
     bag = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True)
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
+    kinds = ("master_sync", "approve_merge", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(bag.dags) >= {f"{slug}__{kind}" for slug in COMMITTED for kind in kinds}
 
 
@@ -111,6 +111,7 @@ def test_the_steps_of_a_master_sync_follow_each_other_and_end_in_a_conclusion(co
             "extract",
             "validate",
             "merge",
+            "ask",
             "conclude",
         ], dag_id
         assert [task.task_id for task in dag.leaves] == ["conclude"]
@@ -168,9 +169,15 @@ def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_
     assert watcher.trigger.partner == "eager"
 
 
-def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
-    mapped = Counter(task.task_id for dag in read_dags().values() for task in dag.tasks if task.is_mapped)
-    assert set(mapped) == CALLING
+def test_only_the_shards_and_the_questions_are_mapped_never_the_organizations(committed, read_dags):
+    mapped = Counter(
+        (dag.dag_id.partition("__")[2], task.task_id)
+        for dag in read_dags().values()
+        for task in dag.tasks
+        if task.is_mapped
+    )
+    assert {task for _, task in mapped} == CALLING | {"ask"}
+    assert {kind for kind, task in mapped if task == "ask"} == {"master_sync"}
 
 
 def test_a_task_that_is_about_to_run_builds_its_own_dag_only(committed, read_dags, monkeypatch):
@@ -215,7 +222,7 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
         "import runpy, sys\n"
         "from airflow.sdk import DAG, BaseOperator, Param\n"
         "before = set(sys.modules)\n"
-        "for kind in ('master_sync', 'schedule_push', 'approve_push', 'live_push', 'validate_due'):\n"
+        "for kind in ('master_sync', 'approve_merge', 'schedule_push', 'approve_push', 'live_push', 'validate_due'):\n"
         "    runpy.run_path(f'dags/{kind}.py')\n"
         "heavy = {'great_expectations', 'pandas', 'numpy', 'psycopg', 'sqlalchemy', 'requests', 'orjson'}\n"
         "print(sorted(heavy & (set(sys.modules) - before)))"

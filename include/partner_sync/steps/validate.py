@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from partner_sync.errors import SharedValidationError
 from partner_sync.partners.fields import Entity
@@ -13,16 +14,30 @@ from partner_sync.steps.outcomes import Outcomes, RunName
 
 
 def validate_organizations(
-    doors: Doors, run: RunName, *, organizations: Sequence[str], entities: Sequence[Entity]
+    doors: Doors,
+    run: RunName,
+    *,
+    organizations: Sequence[str],
+    entities: Sequence[Entity],
+    cp932_partners: Sequence[str] = (),
+    docs_folder: Path | None = None,
 ) -> None:
     """Judge the slices of these organizations and say what came of each.
 
-    Raises DataQualityError when an expectation could not be evaluated, DatabaseAwayError, DatabaseRefusedError.
+    ``cp932_partners``: the partners whose files say that they can hold CP932 only. ``docs_folder``: the folder of the
+    library's pages, when they are wanted. Raises DataQualityError when an expectation could not be evaluated,
+    DatabaseAwayError, DatabaseRefusedError.
     """
     with doors.connect("validate") as conn, doors.connect("run") as outcomes_conn:
         outcomes = Outcomes(outcomes_conn, run, step="validate")
         judged = validate_run(
-            conn, partner=run.partner, run_key=run.run_key, organizations=organizations, entities=entities
+            conn,
+            partner=run.partner,
+            run_key=run.run_key,
+            organizations=organizations,
+            entities=entities,
+            cp932_partners=cp932_partners,
+            docs_folder=docs_folder,
         )
         for quality in judged:
             outcomes.judged(quality)

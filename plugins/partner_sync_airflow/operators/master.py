@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.context import Context
@@ -9,10 +10,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from partner_sync.partners.model import Partner
 from partner_sync_airflow.forms import MasterForm, read_master_form
+from partner_sync_airflow.merge_approvals import MergeYes, merge_yes_of
 from partner_sync_airflow.operators.base import PartnerSyncOperator, WaitingOperator, doors, patience_of, run_name
 from partner_sync_airflow.run_notes import refusals_noted
 
 if TYPE_CHECKING:
+    from partner_sync.master.guard import Guard
     from partner_sync.steps.organizations import Waiting
 
 
@@ -24,6 +27,7 @@ class ResolveMasterOperator(PartnerSyncOperator):
             return self._resolve(context)
 
     def _resolve(self, context: Context) -> list[list[str]]:
+        merge_yes_of(context)
         from partner_sync.links import linked_organizations
         from partner_sync.steps.organizations import shards_of
 
@@ -52,16 +56,30 @@ class ExtractOperator(WaitingOperator):
 
 
 class MergeOperator(PartnerSyncOperator):
-    """Brings what was judged good into the canonical tables."""
+    """Brings what was judged good into the canonical tables; returns what is held, for the questions."""
 
-    def work(self, context: Context) -> None:
-        from partner_sync.master.guard import Guard
+    def work(self, context: Context) -> list[dict[str, Any]]:
         from partner_sync.steps.merge import MergeWork, merge_organizations
 
         partner, form = partner_and_form(self, context)
-        guard = Guard(approved_changed=form.approved_changed, approved_removed=form.approved_removed)
-        work = MergeWork(partner=partner, run=run_name(context), entities=form.entities, guard=guard)
-        merge_organizations(doors(), work, organizations=resolved(context), patience=patience_of(context))
+        work = MergeWork(
+            partner=partner, run=run_name(context), entities=form.entities, guard=_guard(form, merge_yes_of(context))
+        )
+        held = merge_organizations(doors(), work, organizations=resolved(context), patience=patience_of(context))
+        return [asdict(each) | {"held": each.held.as_json()} for each in held]
+
+
+def _guard(form: MasterForm, yes: MergeYes | None) -> Guard:
+    """Up to what a person has approved: by a yes a tenth more than was shown, by the form what was typed."""
+    from partner_sync.master.guard import Guard, a_tenth_more
+
+    if yes is None:
+        return Guard(approved_changed=form.approved_changed, approved_removed=form.approved_removed)
+    return Guard(
+        approved_changed=a_tenth_more(yes.changed),
+        approved_removed=a_tenth_more(yes.removed),
+        approved_visits=a_tenth_more(yes.visits),
+    )
 
 
 def resolved(context: Context) -> list[str]:

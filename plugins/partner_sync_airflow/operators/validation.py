@@ -13,14 +13,33 @@ from partner_sync.errors import DatabaseAwayError, PartnerSyncError, ValidationO
 from partner_sync_airflow.cut_chain import CutChain
 from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_name, told_of
 from partner_sync_airflow.operators.master import partner_and_form, resolved
+from partner_sync_airflow.partner_files import cp932_partners, data_docs_folder
 from partner_sync_airflow.run_notes import write_note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from partner_sync.partners.fields import Entity
     from partner_sync.quality.shared import Due
+    from partner_sync.steps.outcomes import RunName
 
 #: How long a run waits for the shared validation. It comes each minute; a night's syncs of 200 partners are judged in
 #: ten minutes.
 SHARED_WITHIN = timedelta(minutes=30)
+
+
+def judge(run: RunName, *, organizations: Sequence[str], entities: Sequence[Entity]) -> None:
+    """Judge a run's slices in this process; raises what ``validate_organizations`` raises."""
+    from partner_sync.steps.validate import validate_organizations
+
+    validate_organizations(
+        doors(),
+        run,
+        organizations=organizations,
+        entities=entities,
+        cp932_partners=cp932_partners(),
+        docs_folder=data_docs_folder(),
+    )
 
 
 class ValidateOperator(PartnerSyncOperator):
@@ -30,13 +49,14 @@ class ValidateOperator(PartnerSyncOperator):
     """
 
     def work(self, context: Context) -> None:
-        from partner_sync.steps.validate import ask_for_validation, validate_organizations
+        from partner_sync.steps.validate import ask_for_validation
 
         partner, form = partner_and_form(self, context)
-        is_shared = partner.master is not None and partner.master.validation == "shared"
-        judge = ask_for_validation if is_shared else validate_organizations
-        judge(doors(), run_name(context), organizations=resolved(context), entities=form.entities)
-        if is_shared:
+        run, organizations = run_name(context), resolved(context)
+        if partner.master is None or partner.master.validation == "own":
+            judge(run, organizations=organizations, entities=form.entities)
+        else:
+            ask_for_validation(doors(), run, organizations=organizations, entities=form.entities)
             self._wait(context, until_at=datetime.now(UTC) + SHARED_WITHIN)
 
     def resume(self, context: Context, event: Any = None, *, until_at: str) -> None:
@@ -94,12 +114,11 @@ class ValidateDueOperator(BaseOperator):
     def _judge(self, due: Due) -> str | None:
         """The code of what stopped the judgement, which the waiting run then ends with; None when it was done."""
         from partner_sync.steps.outcomes import RunName
-        from partner_sync.steps.validate import validate_organizations
 
         run = RunName(partner=due.partner, run_key=due.run_key, dag=due.dag)
         try:
             with CutChain():
-                validate_organizations(doors(), run, organizations=due.organizations, entities=due.entities)
+                judge(run, organizations=due.organizations, entities=due.entities)
         except DatabaseAwayError:
             # No matter of this run: the next one would meet it too, and the next tick begins again.
             raise
