@@ -133,7 +133,7 @@ def test_a_digest_holds_nothing_but_counts_codes_and_sentences(alerts, database)
 
 def test_the_page_of_a_run_is_below_airflows_own_address(monkeypatch):
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
-    key = "honoka__master_sync%2Fscheduled__2026-11-28T00%3A00%3A00%2B09%3A00"
+    key = "honoka__master_sync/scheduled__2026-11-28T00%3A00%3A00%2B09%3A00"
     assert report_url(context()) == f"https://airflow.example/sync/quality/runs/honoka/{key}"
 
 
