@@ -218,7 +218,7 @@ create temp table aside (row_id bigint not null, organization text not null, sou
 -- Patients with one certificate among them: how many they are. Compared by a hash first, as in find_twins.
 with insured as not materialized (
     select organization, insurer_number, insured_number, coalesce(source_key, fingerprint) as name,
-        hashtextextended(insured_number, hashtextextended(insurer_number, hashtext(organization))) as hash
+        hashtext(insured_number) as hash
     from batch
     where insured_people = 1
 ), candidate as materialized (
