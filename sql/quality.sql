@@ -148,7 +148,7 @@ from {source} s
  cross join lateral jsonb_array_elements(q.staged) with ordinality e (staged, copy)
  cross join lateral jsonb_populate_record(null::{rows}, e.staged) k
  where q.partner = %(partner)s and q.entity = %(entity)s and q.organization = any (%(organizations)s)
-   and (q.status = 'open' or (q.returned_as = 'kept' and not exists (
+   and (q.status = 'open' or (q.returned_as in ('kept', 'released') and not exists (
         select from canonical.slice_merge m
         where m.partner = q.partner and m.organization = q.organization and m.entity = q.entity
           and m.run_key = q.returned_run_key and m.state = 'merged')))
@@ -204,10 +204,10 @@ insert into aside (row_id, organization, source_key, repeated)
 select row_id, organization, source_key, repeated from gone
 
 -- name: make_failing
--- The records that fail anything, and what they fail.
+-- The records that fail anything, and what they fail; released: a person lets it in all the same.
 create temp table failing (
     row_id bigint, quarantine_id bigint, organization text not null, source_key text, fingerprint text,
-    failed text[] not null
+    failed text[] not null, released boolean not null default false, released_from bigint
 )
 
 -- name: make_aside
@@ -257,12 +257,13 @@ delete from quality.left_out
 where partner = %(partner)s and entity = %(entity)s and organization = any (%(organizations)s)
 
 -- name: leave_out
--- What merge must not read: exact repeats, and rows that fail a critical expectation.
+-- What merge must not read: exact repeats, and rows that fail a critical expectation. A released row is merged once, from
+-- the quarantine, and then from where it is listed.
 insert into quality.left_out (partner, organization, entity, run_key, row_id)
 select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from aside where repeated
 union all
 select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from failing
-where quarantine_id is null and failed && %(critical)s
+where quarantine_id is null and failed && %(critical)s and (not released or released_from is not null)
 
 -- name: record_runs
 -- Organizations of the run whose slice was empty get their row too.
@@ -276,7 +277,7 @@ left join (select organization, count(*) as evaluated, max(row_id) as last_row_i
 left join (select organization, max(row_id) as last_row_id from aside group by organization) a using (organization)
 left join (
     select organization, count(*) as quarantined from failing
-    where quarantine_id is null and failed && %(critical)s group by organization) f using (organization)
+    where quarantine_id is null and failed && %(critical)s and not released group by organization) f using (organization)
 left join (
     select organization, count(*) filter (where status = 'open') as waiting,
         count(*) filter (where returned_run_key = %(run_key)s) as returned

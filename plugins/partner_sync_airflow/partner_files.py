@@ -45,3 +45,9 @@ def partner_named(slug: str) -> Partner:
         named = f"{slug}.yaml" if re.fullmatch(SLUG_PATTERN, slug) else "of the name that was given"
         raise ConfigError(problem=f"There is no partner file {named}.")
     return found.partners[slug]
+
+
+def anybody_shares_validation() -> bool:
+    """Whether a partner file leaves its validation to the DAG validate_due."""
+    partners = load_partners(partners_folder()).partners.values()
+    return any(partner.master is not None and partner.master.validation == "shared" for partner in partners)

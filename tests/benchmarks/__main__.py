@@ -18,6 +18,7 @@ from benchmarks import (
     limits_kept,
     master,
     memory,
+    pages,
     quality,
     sender,
 )
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "limits_kept_airflow": limits_kept.airflow_report,
     "crash": crash.report,
     "sender": sender.report,
+    "pages": pages.report,
 }
 
 

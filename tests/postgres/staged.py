@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from psycopg import sql
 
+from partner_sync.database import Connection
 from partner_sync.partners.fields import Entity
 from partner_sync.quality.validate import EntityQuality, validate_run
 from postgres_server import Database
@@ -72,6 +74,10 @@ class Staged:
     database: Database
     partners: set[str] = field(default_factory=set)
 
+    @cached_property
+    def extracting(self) -> Connection:
+        return self.database.connect("extract")
+
     def slice(
         self,
         rows: Iterable[Mapping[str, Any]] = (),
@@ -80,19 +86,20 @@ class Staged:
         organization: str = "aoba",
         run_key: str = "run-1",
         state: str = "complete",
+        mode: str = "full",
     ) -> None:
         """One slice: each row is the good record with these values changed; older rows of the entity go, as in life."""
         if not self.partners:
             self.database.connect("onboarding").execute("select staging.ensure_partition(%s)", [PARTNER])
             self.partners.add(PARTNER)
-        extract = self.database.connect("extract")
+        extract = self.extracting
         extract.execute(
             sql.SQL("delete from staging.{} where organization = %s").format(sql.Identifier(entity)), [organization]
         )
         extract.execute(
             "insert into staging.slice (partner, organization, entity, run_key, mode, state)"
-            " values (%s, %s, %s, %s, 'full', %s) on conflict do nothing",
-            [PARTNER, organization, entity, run_key, state],
+            " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+            [PARTNER, organization, entity, run_key, mode, state],
         )
         with extract.cursor() as cursor:
             for row in rows:

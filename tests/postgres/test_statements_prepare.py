@@ -15,6 +15,7 @@ _TABLES = {
     "rows": "staging.patient",
     "columns": "raw",
     "canonical": "canonical.patient",
+    "history": "canonical.patient_history",
     "accepted": "quality.accepted_patient",
 }
 #: The validation makes these for a session; its own tests run each of its statements.

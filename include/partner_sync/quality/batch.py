@@ -16,7 +16,7 @@ from psycopg import Cursor, sql
 from psycopg.rows import DictRow
 
 from partner_sync.database import Connection
-from partner_sync.partners.fields import Entity
+from partner_sync.quality.suites import Subject
 from partner_sync.statements import statement
 
 TABLE = "batch"
@@ -44,7 +44,7 @@ class Judged:
     conn: Connection
     partner: str
     run_key: str
-    entity: Entity
+    entity: Subject
     organizations: list[str]
     cp932_partners: list[str]
 
