@@ -38,10 +38,10 @@ create function quality.phone_number_ok(number text) returns boolean
     return (number like '0%' and octet_length(replace(number, '-', '')) between 10 and 11 and number !~ '[^0-9-]')
         or translate(number, '-(). ', '') ~ '^0[0-9]{9,10}$';
 
--- A family name that stands for a patient who was made up to try the software out: nothing but such a word.
-create function quality.names_a_test_person(name text) returns boolean
+-- Not a family name that stands for a patient who was made up to try the software out: nothing but such a word.
+create function quality.no_test_person(name text) returns boolean
     language sql immutable parallel safe
-    return strpos('テてﾃTtＴｔダﾀDdＤｄ', left(name, 1)) > 0 and name ~ ('^(テスト|てすと|ﾃｽﾄ|[TtＴｔ][EeＥｅ][SsＳｓ][TtＴｔ]|ダミー|ﾀﾞﾐｰ|[DdＤｄ][UuＵｕ][MmＭｍ][MmＭｍ][YyＹｙ])'
+    return strpos('テてﾃTtＴｔダﾀDdＤｄ', left(name, 1)) = 0 or name !~ ('^(テスト|てすと|ﾃｽﾄ|[TtＴｔ][EeＥｅ][SsＳｓ][TtＴｔ]|ダミー|ﾀﾞﾐｰ|[DdＤｄ][UuＵｕ][MmＭｍ][MmＭｍ][YyＹｙ])'
         '(患者|利用者|職員|用)?[0-9０-９ 　]*$');
 
 -- Whether CP932 (MS932) can hold the text: the characters that Python's codec cp932 encodes, user-defined area included.
@@ -120,6 +120,6 @@ create function quality.fits_cp932(value text) returns boolean
         ']');
 
 revoke execute on function quality.pair_sum, quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
-    quality.names_a_test_person, quality.fits_cp932 from public;
+    quality.no_test_person, quality.fits_cp932 from public;
 grant execute on function quality.pair_sum, quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
-    quality.names_a_test_person, quality.fits_cp932 to sync_validate;
+    quality.no_test_person, quality.fits_cp932 to sync_validate;
