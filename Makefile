@@ -56,9 +56,11 @@ check-partner: $(INSTALLED) ## PARTNER=<slug>: connect, list, show the first row
 	@$(RUN) -m stack.check_partner $(if $(HELP),--help)
 
 test: $(INSTALLED) ## the suite; starts what it needs by itself (ARGS="-k name" chooses)
-	@$(BIN)/pytest -m "not long" $(ARGS)
+	@$(BIN)/pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-long: $(INSTALLED) ## faults and long runs
+test-long: $(INSTALLED) ## faults and long runs, and the pages in a browser (as root it installs Debian's chromium)
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+	  || { apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-ipafont-gothic; } >/dev/null
 	@$(BIN)/pytest -m long $(ARGS) || test $$? -eq 5
 
 bench: $(INSTALLED) ## the figures of the README

@@ -18,6 +18,8 @@ from benchmarks import (
     limits_kept,
     master,
     memory,
+    pages,
+    quality,
     sender,
 )
 
@@ -37,6 +39,7 @@ def _memory() -> str:
 BENCHMARKS: dict[str, Callable[[], str]] = {
     "master": _master,
     "memory": _memory,
+    "quality": quality.report,
     "dags": dags.report,
     "limiter": limiter.report,
     "day": day.report,
@@ -48,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], str]] = {
     "limits_kept_airflow": limits_kept.airflow_report,
     "crash": crash.report,
     "sender": sender.report,
+    "pages": pages.report,
 }
 
 

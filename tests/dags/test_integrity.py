@@ -222,7 +222,7 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
         "import runpy, sys\n"
         "from airflow.sdk import DAG, BaseOperator, Param\n"
         "before = set(sys.modules)\n"
-        "for kind in ('master_sync', 'approve_merge', 'schedule_push', 'approve_push', 'live_push'):\n"
+        "for kind in ('master_sync', 'approve_merge', 'schedule_push', 'approve_push', 'live_push', 'validate_due'):\n"
         "    runpy.run_path(f'dags/{kind}.py')\n"
         "heavy = {'great_expectations', 'pandas', 'numpy', 'psycopg', 'sqlalchemy', 'requests', 'orjson'}\n"
         "print(sorted(heavy & (set(sys.modules) - before)))"
@@ -243,6 +243,23 @@ def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_d
     [task] = hold_dag.tasks
     assert (hold_dag.timetable.can_be_scheduled, hold_dag.catchup, task.retries) == (False, False, 0)
     assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
+
+
+def test_the_shared_validation_comes_each_minute_only_where_a_partner_file_shares(partners, read_dags, monkeypatch):
+    text = (ROOT / "include" / "partners" / "honoka.yaml").read_text(encoding="utf-8")
+    (partners / "alone.yaml").write_text(text, encoding="utf-8")
+    assert read_dags("validate_due")["validate_due"].timetable.can_be_scheduled is False
+    (partners / "shares.yaml").write_text(
+        text.replace("master:\n", "master:\n  validation: shared\n", 1), encoding="utf-8"
+    )
+    dag = read_dags("validate_due")["validate_due"]
+    [task] = dag.tasks
+    assert (_cron_of(dag).summary, dag.max_active_runs, dag.is_paused_upon_creation, task.retries) == (
+        "* * * * *", 1, False, 0,
+    )  # fmt: skip
+    # Whoever is about to run a task of it reads no partner file.
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "validate_due")
+    assert read_dags("validate_due")["validate_due"].timetable.can_be_scheduled is False
 
 
 @pytest.mark.parametrize("dag_id", ["answer_lost", "check_partner", "hold_partner"])

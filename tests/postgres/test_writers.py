@@ -22,6 +22,7 @@ WRITERS = {
     "canonical.watermark": "merge",
     "quality.day": "validate",
     "quality.day_score": "validate",
+    "quality.due": "validate",
     "quality.expectation": "validate",
     "quality.field": "validate",
     "quality.finding": "validate",

@@ -154,7 +154,11 @@ def _of_entities(entities: Mapping[Entity, MasterEntity]) -> Mapping[Entity, Mas
 
 
 class Master(Part):
-    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only."""
+    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only.
+
+    ``validation``: ``shared`` waits for the one process that judges all that is due, ``own`` judges in its own task.
+    """
 
     schedule: Cron | None = None
+    validation: Literal["own", "shared"] = "own"
     entities: Annotated[Mapping[Entity, MasterEntity], Field(min_length=1), AfterValidator(_of_entities)]

@@ -41,6 +41,18 @@ class Rule:
     en: str
     judges_empty: bool
 
+    def as_text(self) -> dict[str, str]:
+        """What stands in quality.expectation."""
+        return {
+            "expectation": self.code,
+            "column_name": self.column,
+            "dimension": self.dimension,
+            "severity": self.severity,
+            "owner": self.owner,
+            "ja": self.ja,
+            "en": self.en,
+        }
+
     def as_reason(self) -> dict[str, str]:
         """What stands in quarantine.row.reasons and goes with the figures; never a value."""
         return {

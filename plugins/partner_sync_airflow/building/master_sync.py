@@ -13,15 +13,15 @@ from partner_sync_airflow.operators.master import (
     ExtractOperator,
     MergeOperator,
     ResolveMasterOperator,
-    ValidateOperator,
 )
+from partner_sync_airflow.operators.validation import ValidateOperator
 
 _DOC = """\
 連携先のマスタ(事業所・職員・利用者)を取り込みます。 / Reads the partner's offices, practitioners and patients.
 
 1. `resolve` checks the form and finds the organizations; it names near codes when one is not known.
 2. `extract` reads the pages into staging, at most `shards` tasks at a time, and waits (deferred) for the limits.
-3. `validate` judges the rows; bad ones go to quarantine.
+3. `validate` judges the rows, or waits for `validate_due` to do so; bad ones go to quarantine.
 4. `merge` brings the others into the canonical tables; what is unusual is held, and the present data stay.
 5. `ask` starts a run of `{partner}__approve_merge` for each held merge, once for a cause; after a yes there a sync of
    that organization and entity starts by itself.

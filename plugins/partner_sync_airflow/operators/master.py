@@ -1,4 +1,4 @@
-"""The tasks of ``<partner>__master_sync``."""
+"""The tasks of ``<partner>__master_sync``; its validation is in ``validation``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ResolveMasterOperator(PartnerSyncOperator):
         from partner_sync.links import linked_organizations
         from partner_sync.steps.organizations import shards_of
 
-        partner, form = _partner_and_form(self, context)
+        partner, form = partner_and_form(self, context)
         with doors().connect("extract") as conn:
             links = linked_organizations(conn, partner=partner.slug, direction="master", codes=form.organizations)
         if not links:
@@ -48,21 +48,11 @@ class ExtractOperator(WaitingOperator):
     def run_step(self, context: Context, organizations: list[str]) -> Waiting | None:
         from partner_sync.steps.extract import ExtractWork, extract_organizations
 
-        partner, form = _partner_and_form(self, context)
+        partner, form = partner_and_form(self, context)
         work = ExtractWork(
             partner=partner, run=run_name(context), entities=form.entities, mode=form.mode, since_at=form.since_at
         )
         return extract_organizations(doors(), work, organizations=organizations, patience=patience_of(context))
-
-
-class ValidateOperator(PartnerSyncOperator):
-    """Judges everything that this run has read, in one task: the library alone costs seconds to import."""
-
-    def work(self, context: Context) -> None:
-        from partner_sync.steps.validate import validate_organizations
-
-        _, form = _partner_and_form(self, context)
-        validate_organizations(doors(), run_name(context), organizations=resolved(context), entities=form.entities)
 
 
 class MergeOperator(PartnerSyncOperator):
@@ -71,7 +61,7 @@ class MergeOperator(PartnerSyncOperator):
     def work(self, context: Context) -> list[dict[str, Any]]:
         from partner_sync.steps.merge import MergeWork, merge_organizations
 
-        partner, form = _partner_and_form(self, context)
+        partner, form = partner_and_form(self, context)
         work = MergeWork(
             partner=partner, run=run_name(context), entities=form.entities, guard=_guard(form, merge_yes_of(context))
         )
@@ -98,6 +88,7 @@ def resolved(context: Context) -> list[str]:
     return [code for shard in shards for code in shard]
 
 
-def _partner_and_form(operator: PartnerSyncOperator, context: Context) -> tuple[Partner, MasterForm]:
+def partner_and_form(operator: PartnerSyncOperator, context: Context) -> tuple[Partner, MasterForm]:
+    """The partner's file, and what was filled in."""
     partner = operator.partner_file()
     return partner, read_master_form(context["params"], partner)
