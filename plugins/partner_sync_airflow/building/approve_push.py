@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import question_arguments
+from partner_sync_airflow.building.arguments import cron, question_arguments
 from partner_sync_airflow.notifications import QuestionNotifier
 from partner_sync_airflow.operators.approval import ApproveOperator, SendApprovedOperator
 
@@ -27,7 +27,10 @@ def build_approve_push(partner: Partner) -> DAG | None:
         return None
     slug = partner.slug
     told = QuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
-    with DAG(**question_arguments(partner, "approve_push", does="送信の承認 / approval of pushes", doc=_DOC)) as dag:
+    with DAG(
+        **question_arguments(partner, "approve_push", does="送信の承認 / approval of pushes", doc=_DOC),
+        schedule=cron(None),
+    ) as dag:
         approve = ApproveOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SendApprovedOperator(task_id="send", partner=slug)
     return dag

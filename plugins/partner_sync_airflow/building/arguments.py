@@ -62,7 +62,6 @@ def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:
 def question_arguments(partner: Partner, kind: Kind, *, does: str, doc: str) -> dict[str, Any]:
     """The arguments of a DAG of which each run is a question to a person; ``doc`` may name the partner."""
     return dag_arguments(partner, kind, does=does) | {
-        "schedule": cron(None),
         # A question that nobody can see would be a no: such a DAG is on from the first.
         "is_paused_upon_creation": False,
         "max_active_runs": _QUESTIONS_AT_A_TIME,
