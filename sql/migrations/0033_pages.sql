@@ -43,6 +43,8 @@ grant select on report.partner to sync_analyst, sync_page;
 -- Long lists, oldest first and newest first, page by page.
 create index row_open_by_age on quarantine.row (first_seen_at, id) where status = 'open';
 create index row_open_by_partner on quarantine.row (partner, first_seen_at, id) where status = 'open';
+-- A partner of many organizations: the days that a page shows, and not the year.
+create index day_of_entity on quality.day (partner, entity, day);
 create index finding_open_by_partner on quality.finding (partner, last_seen_at desc, id) where closed_at is null;
 create index finding_closed_by_partner on quality.finding (partner, closed_at desc, id) where closed_at is not null;
 create index finding_closed_run on quality.finding (closed_run_key) where closed_at is not null;

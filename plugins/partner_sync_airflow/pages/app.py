@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from partner_sync.errors import ConfigError, DatabaseAwayError, PartnerSyncError
 from partner_sync_airflow.pages import audit, figures, quarantine, runs
 from partner_sync_airflow.pages.addresses import base_path
+from partner_sync_airflow.pages.asking import Person
 from partner_sync_airflow.pages.headers import SafeHeaders
 from partner_sync_airflow.pages.rendering import HERE, link, page
 from partner_sync_airflow.pages.rights import Reader, from_this_site
@@ -52,7 +53,7 @@ def static(name: str, _person: Reader) -> Response:
     return FileResponse(path, media_type=_TYPES[path.suffix[1:]], headers=headers)
 
 
-def unknown(path: str, _person: Reader) -> Response:
+def unknown(path: str, _person: Person) -> Response:
     """Whatever no route knows."""
     raise HTTPException(HTTPStatus.NOT_FOUND)
 
