@@ -196,7 +196,8 @@ def entity_scores(report: Report, partner: str, chosen: Chosen, *, days: int) ->
         rows = report.rows("report.entity_scores_of_organization", organization=chosen.organization, **values)
     else:
         rows = report.rows("report.entity_scores", **values)
-    recent = summed((row for row in rows if row["day"] >= report.since(RECENT_DAYS)), "dimension")
+    found = summed((row for row in rows if row["day"] >= report.since(RECENT_DAYS)), "dimension")
+    recent = {name: found[name] for name in DIMENSIONS if name in found}
     by_dimension = {
         name: summed((row for row in rows if row["dimension"] == name), "day")
         for name in DIMENSIONS
