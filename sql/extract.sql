@@ -2,7 +2,8 @@
 
 -- name: find_slice
 -- The slice row of this run, if it has one.
-select state, mode, since_at, position, pages, records, reported_total, last_page_reached, repeated_page
+select state, mode, since_at, position, pages, records, reported_total, last_page_reached, repeated_page,
+    most_records
 from staging.slice
 where (partner, organization, entity, run_key) = (%(partner)s, %(organization)s, %(entity)s, %(run_key)s)
 
@@ -21,10 +22,12 @@ select not exists (
 
 -- name: begin_slice
 -- Opens the slice, or starts it afresh.
-insert into staging.slice (partner, organization, entity, run_key, mode, since_at)
-values (%(partner)s, %(organization)s, %(entity)s, %(run_key)s, %(mode)s, %(since_at)s)
+insert into staging.slice (partner, organization, entity, run_key, mode, since_at, most_records, fresh_within_hours)
+values (%(partner)s, %(organization)s, %(entity)s, %(run_key)s, %(mode)s, %(since_at)s, %(most_records)s,
+    %(fresh_within_hours)s)
 on conflict (partner, organization, entity, run_key) do update
-set mode = excluded.mode, since_at = excluded.since_at, state = 'open', position = null, pages = 0, records = 0,
+set mode = excluded.mode, since_at = excluded.since_at, most_records = excluded.most_records,
+    fresh_within_hours = excluded.fresh_within_hours, state = 'open', position = null, pages = 0, records = 0,
     reported_total = null, last_page_reached = false, repeated_page = false, started_at = now(), finished_at = null
 
 -- name: clear_rows

@@ -10,15 +10,16 @@ select pg_advisory_xact_lock(hashtextextended(concat_ws('|', 'merge', %(organiza
 
 -- name: find_merge
 -- What this slice's merge did, if it has been done.
-select state, inserted, updated, unchanged, tombstoned
+select state, inserted, updated, unchanged, tombstoned, held
 from canonical.slice_merge
 where (partner, organization, entity, run_key) = (%(partner)s, %(organization)s, %(entity)s, %(run_key)s)
 
 -- name: record_merge
 -- In the merge's own transaction, so that a rerun returns these figures and not zeros.
-insert into canonical.slice_merge (partner, organization, entity, run_key, state, inserted, updated, unchanged, tombstoned)
+insert into canonical.slice_merge (partner, organization, entity, run_key, state, inserted, updated, unchanged, tombstoned,
+    held)
 values (%(partner)s, %(organization)s, %(entity)s, %(run_key)s, %(state)s, %(inserted)s, %(updated)s, %(unchanged)s,
-    %(tombstoned)s)
+    %(tombstoned)s, %(held)s)
 
 -- name: staged_facts
 -- What is in staging beside what was counted and judged.

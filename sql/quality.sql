@@ -1,20 +1,21 @@
 -- Validation (writer: sync_validate). What is judged lies in temporary tables of the session: batch (one row a record),
 -- known_office, failing (one row a record that fails anything). {rows} is staging.<entity>.
 -- Temporary and freshly copied tables have no statistics: nested loops are off (quality.prepare_session), and the few rows
--- that are wanted from staging are picked by a hashed list (coalesce keeps it from becoming a join that hashes staging).
+-- that are wanted from staging or batch are picked by a hashed list (coalesce keeps it from becoming a join that hashes or
+-- sorts the large side). Each statement runs once, so compiling it (jit) does not pay.
 
 -- name: prepare_session
 -- Session settings for tables without statistics; the bounds of a birth date and of a source time.
-select set_config('enable_nestloop', 'off', false), set_config('work_mem', '64MB', false),
+select set_config('enable_nestloop', 'off', false), set_config('work_mem', '64MB', false), set_config('jit', 'off', false),
     (now() at time zone 'Asia/Tokyo')::date as today, now() + interval '1 day' as tomorrow
 
 -- name: restore_session
 -- Back to the login's own settings.
-reset enable_nestloop; reset work_mem
+reset enable_nestloop; reset work_mem; reset jit
 
 -- name: drop_batch
 -- What an earlier entity or a broken validation of this session left.
-drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing
+drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing, pg_temp.twin, pg_temp.writes_files
 
 -- name: read_slices
 -- The organizations whose slice extract has left, complete or not; the others have nothing to judge.
@@ -51,13 +52,24 @@ select a.organization, a.source_key
 from quality.accepted_office a
 where a.partner = %(partner)s and a.organization = any (%(organizations)s) and a.run_key = %(run_key)s and not a.deleted
 
+-- name: make_writes_files
+-- The organizations whose schedules go to a partner that can hold CP932 only.
+create temp table writes_files (organization text not null)
+
+-- name: fill_writes_files
+-- By the enabled links to the partners whose files say so.
+insert into writes_files (organization)
+select distinct l.organization from sync.link l
+where l.partner = any (%(cp932_partners)s) and l.enabled and 'schedule' = any (l.directions)
+  and l.organization = any (%(organizations)s)
+
 -- name: make_batch_office
 -- What is judged of offices, one row a record.
 create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
     source_updated_at timestamptz, office_number text, name text, kana text, postal_code text, address text, phone text,
-    office_number_ok boolean
+    name_for_file text, address_for_file text
 )
 
 -- name: fill_batch_office
@@ -65,7 +77,9 @@ create temp table batch (
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_number, s.name, s.kana, s.postal_code, s.address,
-    s.phone, quality.office_number_ok(s.office_number)
+    s.phone,
+    case when s.for_file then concat_ws(' ', s.name, s.kana) end,
+    case when s.for_file then s.address end
 from {source} s
 
 -- name: make_batch_practitioner
@@ -74,7 +88,7 @@ create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
     source_updated_at timestamptz, office_key text, family_name text, given_name text, family_kana text, given_kana text,
-    role text, license_number text, valid_from date, office_found boolean, validity_in_order boolean
+    role text, license_number text, valid_from date, valid_to date, office_found boolean, name_for_file text
 )
 
 -- name: fill_batch_practitioner
@@ -82,10 +96,10 @@ create temp table batch (
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
-    s.given_kana, s.role, s.license_number, s.valid_from,
+    s.given_kana, s.role, s.license_number, s.valid_from, s.valid_to,
     case when s.office_key is not null
         then (s.organization::text, s.office_key) in (select o.organization, o.source_key from known_office o) end,
-    s.valid_from <= s.valid_to
+    case when s.for_file then concat_ws(' ', s.family_name, s.given_name, s.family_kana, s.given_kana) end
 from {source} s
 
 -- name: make_batch_patient
@@ -94,9 +108,9 @@ create temp table batch (
     row_id bigint, quarantine_id bigint, copy integer, organization text not null, source_key text, fingerprint text,
     key_copies integer, deleted boolean not null, critical_problem text, problem_codes text not null,
     source_updated_at timestamptz, office_key text, family_name text, given_name text, family_kana text, given_kana text,
-    birth_date date, gender text, postal_code text, city text, phone text, insured_number text, care_level text,
-    valid_from date, office_found boolean, validity_in_order boolean, valid_after_birth boolean,
-    insurance_complete boolean, insurer_number_ok boolean
+    birth_date date, gender text, postal_code text, city text, phone text, insurer_number text, insured_number text,
+    care_level text, valid_from date, valid_to date, office_found boolean, insurance_complete boolean,
+    name_for_file text, address_for_file text
 )
 
 -- name: fill_batch_patient
@@ -104,13 +118,13 @@ create temp table batch (
 insert into batch
 select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.fingerprint, s.key_copies, s.deleted,
     s.critical_problem, s.problem_codes, s.source_updated_at, s.office_key, s.family_name, s.given_name, s.family_kana,
-    s.given_kana, s.birth_date, s.gender, s.postal_code, s.city, s.phone, s.insured_number, s.care_level, s.valid_from,
+    s.given_kana, s.birth_date, s.gender, s.postal_code, s.city, s.phone, s.insurer_number, s.insured_number, s.care_level,
+    s.valid_from, s.valid_to,
     case when s.office_key is not null
         then (s.organization::text, s.office_key) in (select o.organization, o.source_key from known_office o) end,
-    s.valid_from <= s.valid_to,
-    s.valid_from >= s.birth_date,
     (s.insurer_number is null) = (s.insured_number is null),
-    case when s.insurer_number is not null then quality.insurer_number_ok(s.insurer_number) end
+    case when s.for_file then concat_ws(' ', s.family_name, s.given_name, s.family_kana, s.given_kana) end,
+    case when s.for_file then concat_ws(' ', s.prefecture, s.city, s.street) end
 from {source} s
 
 -- name: source_slice
@@ -118,7 +132,8 @@ from {source} s
 (select t.*, null::bigint as quarantine_id, 1 as copy,
     case when t.source_key is null then md5(coalesce(t.raw, '{{}}')::text) end as fingerprint,
     case when t.source_key is not null then 1 end as key_copies,
-    case when t.problems is null then '' else quality.problem_codes(t.problems) end as problem_codes
+    case when t.problems is null then '' else quality.problem_codes(t.problems) end as problem_codes,
+    t.organization::text in (select organization from writes_files) as for_file
  from {rows} t
  where t.partner = %(partner)s and t.organization = any (%(organizations)s) and t.run_key = %(run_key)s)
 
@@ -126,35 +141,37 @@ from {source} s
 -- What waits in quarantine and is not listed anew: open rows, and rows let back in by a run that was never merged.
 (select k.*, q.id as quarantine_id, e.copy::integer, q.fingerprint,
     case when q.source_key is not null then jsonb_array_length(q.staged) end as key_copies,
-    case when k.problems is null then '' else quality.problem_codes(k.problems) end as problem_codes
+    case when k.problems is null then '' else quality.problem_codes(k.problems) end as problem_codes,
+    q.organization::text in (select organization from writes_files) as for_file
  from quarantine.row q
  cross join lateral jsonb_array_elements(q.staged) with ordinality e (staged, copy)
  cross join lateral jsonb_populate_record(null::{rows}, e.staged) k
  where q.partner = %(partner)s and q.entity = %(entity)s and q.organization = any (%(organizations)s)
-   and (q.status = 'open' or (q.returned_as = 'kept' and not exists (
+   and (q.status = 'open' or (q.returned_as in ('kept', 'released') and not exists (
         select from canonical.slice_merge m
         where m.partner = q.partner and m.organization = q.organization and m.entity = q.entity
           and m.run_key = q.returned_run_key and m.state = 'merged')))
    and not exists (select from batch b where b.organization = q.organization and b.source_key = q.source_key)
    and not exists (select from batch b where b.organization = q.organization and b.fingerprint = q.fingerprint))
 
+-- name: make_twin
+-- The records whose key came more than once: which content of the key each is (0: an exact repeat), of how many.
+create temp table twin (row_id bigint not null, copy integer not null, kinds integer not null)
+
 -- name: find_twins
 -- Rows of one key: exact repeats (all but one are marked), and different contents, which are counted. Content is what a
--- merge would write: every column but the raw record and where the row stood.
-with twin as (
-    select organization, source_key, fingerprint
+-- merge would write: every column but the raw record and where the row stood. Keys are compared by a hash first, which
+-- is less to sort; keys that share one are told apart at the end.
+with named as (
+    select row_id, organization, source_key, fingerprint,
+        hashtextextended(coalesce(source_key, fingerprint), hashtext(organization)) as hash
     from batch
     where quarantine_id is null
-    group by organization, source_key, fingerprint
-    having count(*) > 1
 ), same as materialized (
-    select b.row_id, b.organization, b.source_key, b.fingerprint
-    from batch b
-    join twin t on t.organization = b.organization and (t.source_key is null) = (b.source_key is null)
-        and coalesce(t.source_key, t.fingerprint) = coalesce(b.source_key, b.fingerprint)
+    select row_id, organization, coalesce(source_key, fingerprint) as name from named
+    where coalesce(hash in (select hash from named group by hash having count(*) > 1), false)
 ), content as (
-    select b.row_id, b.organization, coalesce(b.source_key, b.fingerprint) as name,
-        md5((to_jsonb(s) - '{{row_id,page,raw}}'::text[])::text) as content
+    select b.row_id, b.organization, b.name, md5((to_jsonb(s) - '{{row_id,page,raw}}'::text[])::text) as content
     from same b
     join {rows} s on s.row_id = b.row_id and s.partner = %(partner)s and s.run_key = %(run_key)s
         and s.organization = any (%(organizations)s) and coalesce(s.row_id in (select row_id from same), false)
@@ -165,10 +182,15 @@ with twin as (
 ), counted as (
     select n.*, max(kind) over (partition by organization, name) as kinds from numbered n
 )
+insert into twin (row_id, copy, kinds)
+select row_id, case when nth > 1 then 0 else kind end, kinds from counted where nth > 1 or kinds > 1
+
+-- name: mark_twins
+-- What is known of them, into the batch.
 update batch b
-set copy = case when c.nth > 1 then 0 else c.kind end, key_copies = case when b.source_key is not null then c.kinds end
-from counted c
-where c.row_id = b.row_id and (c.nth > 1 or c.kinds > 1)
+set copy = t.copy, key_copies = case when b.source_key is not null then t.kinds end
+from twin t
+where t.row_id = b.row_id and coalesce(b.row_id in (select row_id from twin), false)
 
 -- name: set_aside
 -- Out of the batch: exact repeats, and clean deletions, which need no judgement.
@@ -181,10 +203,10 @@ insert into aside (row_id, organization, source_key, repeated)
 select row_id, organization, source_key, repeated from gone
 
 -- name: make_failing
--- The records that fail anything, and what they fail.
+-- The records that fail anything, and what they fail; released: a person lets it in all the same.
 create temp table failing (
     row_id bigint, quarantine_id bigint, organization text not null, source_key text, fingerprint text,
-    failed text[] not null
+    failed text[] not null, released boolean not null default false, released_from bigint
 )
 
 -- name: make_aside
@@ -214,12 +236,13 @@ delete from quality.left_out
 where partner = %(partner)s and entity = %(entity)s and organization = any (%(organizations)s)
 
 -- name: leave_out
--- What merge must not read: exact repeats, and rows that fail a critical expectation.
+-- What merge must not read: exact repeats, and rows that fail a critical expectation. A released row is merged once, from
+-- the quarantine, and then from where it is listed.
 insert into quality.left_out (partner, organization, entity, run_key, row_id)
 select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from aside where repeated
 union all
 select %(partner)s, organization, %(entity)s, %(run_key)s, row_id from failing
-where quarantine_id is null and failed && %(critical)s
+where quarantine_id is null and failed && %(critical)s and (not released or released_from is not null)
 
 -- name: record_runs
 -- Organizations of the run whose slice was empty get their row too.
@@ -233,7 +256,7 @@ left join (select organization, count(*) as evaluated, max(row_id) as last_row_i
 left join (select organization, max(row_id) as last_row_id from aside group by organization) a using (organization)
 left join (
     select organization, count(*) as quarantined from failing
-    where quarantine_id is null and failed && %(critical)s group by organization) f using (organization)
+    where quarantine_id is null and failed && %(critical)s and not released group by organization) f using (organization)
 left join (
     select organization, count(*) filter (where status = 'open') as waiting,
         count(*) filter (where returned_run_key = %(run_key)s) as returned

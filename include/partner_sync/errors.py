@@ -16,7 +16,7 @@ PartnerSyncError
   never send again before it is known what happened
     OutcomeUnknownError, AnotherVisitNamedError, VisitNameUnknownError
   ours: a person of the team looks
-    DataQualityError, DatabaseRefusedError
+    DataQualityError, SharedValidationError, ValidationOverdueError, DatabaseRefusedError
 
 Constructors take facts by keyword, keep them as attributes, and build a message without any value of a
 partner's record: our own ids, codes, field names and lengths only (design, rule 15).
@@ -333,6 +333,20 @@ class DataQualityError(PartnerSyncError):
 
     code = "expectation_raised"
     template = "Suite {suite}: {count} expectations could not be evaluated: {expectations}."
+
+
+class SharedValidationError(PartnerSyncError):
+    """The DAG validate_due could not judge the run's slices; ``code`` is what stopped it there, where that is known."""
+
+    code = "shared_validation_failed"
+    template = "{partner}: the DAG validate_due could not judge the slices of this run; its log says why."
+
+
+class ValidationOverdueError(PartnerSyncError):
+    """The DAG validate_due has not judged the run's slices for so many ``minutes``."""
+
+    code = "validation_overdue"
+    template = "{partner}: the DAG validate_due has not judged the slices of this run for {minutes} minutes."
 
 
 class DatabaseRefusedError(PartnerSyncError):

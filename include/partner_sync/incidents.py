@@ -93,7 +93,12 @@ def stopped_organizations(conn: Connection, *, partner: str, step: str, codes: I
 
 def whose_turn(code: str, language: Language, **facts: str) -> str:
     """Who acts on a code."""
-    return _OWNERS[entry(code).owner].fill(language, **facts)
+    return owner_name(entry(code).owner, language, **facts)
+
+
+def owner_name(owner: str, language: Language, **facts: str) -> str:
+    """Who acts: 'partner' -> '連携先(ほのか記録)'."""
+    return _OWNERS[owner].fill(language, **facts)
 
 
 def notices_of(conn: Connection, *, partner: str, run_key: str) -> tuple[Cause, ...]:
@@ -145,7 +150,7 @@ def message(cause: Cause, language: Language, *, partner_name: str | None = None
         facts["organization"] = cause.organizations[0]
     lines = {
         Text(ja="連携先", en="Partner"): f"{name} ({cause.partner})" if partner_name else name,
-        Text(ja="法人", en="Organizations"): _organizations(cause.organizations, language),
+        Text(ja="法人", en="Organizations"): organizations_line(cause.organizations, language),
         Text(ja="工程", en="Step"): step_name(cause.step, language),
         **_what_to_do(cause.code, language, facts=facts, stage=stage),
     }
@@ -178,11 +183,12 @@ def _what_to_do(code: str, language: Language, *, facts: dict[str, str], stage: 
 
 def notice_line(cause: Cause, language: Language) -> str:
     """A cause in one line of a run's note."""
-    where = f"{step_name(cause.step, language)}: {_organizations(cause.organizations, language)}"
+    where = f"{step_name(cause.step, language)}: {organizations_line(cause.organizations, language)}"
     return f"{where}: {sentence(cause.code, language, partner=cause.partner)}"
 
 
-def _organizations(codes: Sequence[str], language: Language) -> str:
+def organizations_line(codes: Sequence[str], language: Language) -> str:
+    """The codes, at most 20 of them; 'all' where none is named."""
     named = [code for code in codes if code]
     if not named:
         return _ALL.fill(language)

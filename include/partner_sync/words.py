@@ -30,6 +30,11 @@ def wait_name(code: str, language: Language) -> str:
     return _word("waits", code, language=language)
 
 
+def severity_name(severity: str, language: Language) -> str:
+    """How bad a failed expectation is: 'critical' -> '重大'."""
+    return _word("severities", severity, language=language)
+
+
 def _word(kind: str, key: str, *, language: Language) -> str:
     known = _words()[kind].get(key)
     return known[language] if known else key.replace("_", " ")

@@ -14,6 +14,9 @@ from stack.migrations import migrate
 from stack.postgres import refuse_old
 from stack.secret_store import SecretStore
 
+#: A killed scheduler's workers keep its connection open, and so the locks of what it was about to schedule: without a
+#: bound, that run would stand still for ever.
+AIRFLOW_IDLE_IN_TRANSACTION = "60s"
 Admin = psycopg.Connection[tuple[object, ...]]
 _PRIVILEGES = "NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION"
 
@@ -45,6 +48,7 @@ def make_roles(admin: Admin, secrets: SecretStore, *, database: str = DATABASE) 
     for login in (*WRITERS, AIRFLOW_LOGIN):
         at = AIRFLOW_DATABASE if login == AIRFLOW_LOGIN else database
         done += _make_login(admin, login, password=secrets.get(login), database=at)
+    done += _bound_idle_transactions(admin, AIRFLOW_LOGIN)
     for role in (OWNER, AIRFLOW_LOGIN):
         done += _let_admin_become(admin, role)
     return done
@@ -89,6 +93,16 @@ def _make_login(admin: Admin, login: str, *, password: str, database: str) -> li
         sql.SQL(statement).format(sql.Identifier(login), sql.Literal(_verifier(admin, login, password=password)))
     )
     return [f"login {login}"]
+
+
+def _bound_idle_transactions(admin: Admin, login: str) -> list[str]:
+    setting = f"idle_in_transaction_session_timeout={AIRFLOW_IDLE_IN_TRANSACTION}"
+    row = admin.execute("SELECT rolconfig FROM pg_roles WHERE rolname = %s", [login]).fetchone()
+    if row and setting in (row[0] or []):  # type: ignore[operator]  # the catalog's text[]
+        return []
+    statement = sql.SQL("ALTER ROLE {} SET idle_in_transaction_session_timeout = {}")
+    admin.execute(statement.format(sql.Identifier(login), sql.Literal(AIRFLOW_IDLE_IN_TRANSACTION)))
+    return [f"bound of {login}'s idle transactions"]
 
 
 def _verifier(admin: Admin, login: str, *, password: str) -> str:

@@ -39,6 +39,11 @@ class Home:
         return self.path / "airflow"
 
     @property
+    def data_docs(self) -> Path:
+        """Great Expectations' own pages, one folder a partner."""
+        return self.path / "data-docs"
+
+    @property
     def logins_file(self) -> Path:
         """Passwords of Airflow's simple auth manager."""
         return self.path / "logins.json"

@@ -14,8 +14,9 @@ from pathlib import Path
 import psycopg
 
 from stack.home import Home
+from stack.leftovers import end_idle_workers
 from stack.progress import say
-from stack.settings import read_environment
+from stack.settings import MARK, read_environment
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 2.0
@@ -45,6 +46,8 @@ def main(arguments: list[str]) -> None:
     environment = read_environment(home, os.environ)
     binaries = Path(sys.executable).parent
     environment["PATH"] = f"{binaries}:{environment.get('PATH', os.defpath)}"
+    if arguments[:2] == ["airflow", "scheduler"] and MARK in environment:
+        end_idle_workers(environment[MARK])
     wait_for_database(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", "", 1))
     os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - no shell is meant
 

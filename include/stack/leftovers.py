@@ -17,6 +17,27 @@ def marked_processes(mark: str) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if process.pid != os.getpid() and _carries(process, mark)]
 
 
+def end_idle_workers(mark: str) -> int:
+    """End the workers that wait for a scheduler which was killed; returns how many there were.
+
+    Each would keep its memory for ever. One that still works on a task is left alone.
+    """
+    found = [process for process in marked_processes(mark) if _waits_for_nobody(process)]
+    _end(found, signal.SIGTERM, seconds=5)
+    return len(found)
+
+
+def _waits_for_nobody(process: psutil.Process) -> bool:
+    """Whether it is an idle worker of Airflow's LocalExecutor, and the leader of its group, the scheduler, is gone."""
+    try:
+        title = " ".join(process.cmdline())
+        return (
+            title.startswith("airflow worker") and "<idle>" in title and not psutil.pid_exists(os.getpgid(process.pid))
+        )
+    except (psutil.Error, ProcessLookupError):
+        return False
+
+
 def postmaster(data: Path) -> psutil.Process | None:
     """The running server of a cluster, by its pid file; None when another program has the number by now."""
     try:

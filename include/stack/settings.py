@@ -83,6 +83,7 @@ def airflow_environment(
     return constant_settings() | {
         "AIRFLOW_HOME": str(home.airflow),
         "PARTNER_SYNC_HOME": str(home.path),
+        "PARTNER_SYNC_DATA_DOCS": str(home.data_docs),
         "PYTHONPATH": f"{clone / 'include'}:{clone / 'plugins'}",
         "PYTHONUNBUFFERED": "1",
         # Airflow renames its processes, which overwrites their environment; `make stop` knows them by it.

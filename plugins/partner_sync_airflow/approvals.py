@@ -8,6 +8,7 @@ counts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,18 +67,21 @@ class Yes:
 
 def question_of(context: Context) -> Question:
     """The question that a run of ``<partner>__approve_push`` asks. Raises ApprovalByHandError for any other run."""
-    return Question(**_from_a_task(context, QUESTION))
+    return Question(**from_a_task(context, QUESTION, starts=push_dag))
 
 
 def yes_of(context: Context) -> Yes | None:
     """The yes under which a run pushes; None without one. Raises ApprovalByHandError."""
-    return Yes(**_from_a_task(context, YES)) if YES in (context["dag_run"].conf or {}) else None
+    return Yes(**from_a_task(context, YES, starts=push_dag)) if YES in (context["dag_run"].conf or {}) else None
 
 
-def _from_a_task(context: Context, key: str) -> Any:
+def from_a_task(context: Context, key: str, *, starts: Callable[[str], str]) -> Any:
+    """What a task has put into the conf of the run that it started; ``starts`` names the partner's DAG that a person
+    may start. Raises ApprovalByHandError when a person wrote it.
+    """
     run = context["dag_run"]
     if run_type(run) != _OF_A_TASK:
-        raise ApprovalByHandError(dag_id=push_dag(context["dag"].dag_id.partition("__")[0]))
+        raise ApprovalByHandError(dag_id=starts(context["dag"].dag_id.partition("__")[0]))
     return (run.conf or {})[key]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
@@ -19,11 +19,14 @@ from airflow.sdk.definitions.context import Context
 
 from partner_sync.errors import FormError, PartnerSyncError
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.approvals import question_of
+from partner_sync_airflow.approvals import Question, question_of
 from partner_sync_airflow.causes import OrganizationsStoppedError
+from partner_sync_airflow.merge_approvals import MergeQuestion, merge_question_of
+from partner_sync_airflow.report_links import report_url
 
 if TYPE_CHECKING:
     from partner_sync.incidents import Cause, Stage
+    from partner_sync.quality.digest import Digest
 
 CONNECTION_ID = "partner_sync_alerts"
 _TIMEOUT_SECONDS = 10.0
@@ -35,6 +38,7 @@ class Alert:
     """One cause, for people. ``organizations`` are our codes; empty when the whole step failed.
 
     ``stage``: met, lasting (met again and again), or over. ``escalated``: the team's lead has to hear of it.
+    ``url``: the page of the run, where there is one; the text ends with it.
     """
 
     text: str
@@ -49,6 +53,7 @@ class Alert:
     channel: str | None
     dag_id: str
     run_id: str
+    url: str | None
 
 
 class PartnerSyncNotifier(BaseNotifier):
@@ -84,6 +89,28 @@ class PartnerSyncNotifier(BaseNotifier):
         for cause in untold(causes, stage=stage):
             self._send(cause, context, stage=stage, level=_LEVELS[stage])
 
+    def tell_findings(self, context: Context, digest: Digest) -> None:
+        """Send what is new of the data's quality as one message; nothing when there is no news."""
+        from partner_sync.incidents import Cause
+        from partner_sync.quality.digest import digest_text
+
+        if not digest.news:
+            return
+        japanese, english = self.names or (None, None)
+        texts = [digest_text(digest, "ja", partner_name=japanese), digest_text(digest, "en", partner_name=english)]
+        cause = Cause(
+            partner=self.partner,
+            step="validate",
+            code="quality_findings",
+            organizations=digest.organizations,
+            incident_ids=(),
+        )
+        stage: Stage = "met" if digest.opened else "over"
+        alert = self._alert_of(cause, context, text="\n\n".join(texts), stage=stage)
+        alert = replace(alert, severity=digest.worst)
+        self.log.log(_LEVELS[stage], "%s", alert.text)
+        self._post(alert)
+
     def _send(self, cause: Cause, context: Context, *, stage: Stage, level: int) -> None:
         text = self._text(cause, context.get("exception"), stage=stage)
         alert = self._alert_of(cause, context, text=text, stage=stage)
@@ -94,9 +121,9 @@ class PartnerSyncNotifier(BaseNotifier):
         from partner_sync.catalogue import entry
         from partner_sync.incidents import is_for_the_lead
 
-        ti, found = context["ti"], entry(cause.code)
+        ti, found, url = context["ti"], entry(cause.code), report_url(context)
         return Alert(
-            text=text,
+            text=f"{text}\n\n{url}" if url else text,
             partner=self.partner,
             organizations=tuple(code for code in cause.organizations if code),
             step=cause.step,
@@ -108,6 +135,7 @@ class PartnerSyncNotifier(BaseNotifier):
             channel=self.alert,
             dag_id=ti.dag_id,
             run_id=ti.run_id,
+            url=url,
         )
 
     def _text(self, cause: Cause, error: object, *, stage: Stage = "met") -> str:
@@ -152,17 +180,23 @@ def notifier_of(partner: Partner) -> PartnerSyncNotifier:
 class QuestionNotifier(PartnerSyncNotifier):
     """Tells of a push that waits for a person: its plan, and where to answer."""
 
+    code = "approval_wanted"
+
+    def question(self, context: Context) -> Question | MergeQuestion:
+        """What the run asks."""
+        return question_of(context)
+
     def notify(self, context: Context) -> None:
         """Send it; a receiver that is away is logged and fails nothing: the question stands in Airflow's UI."""
         from airflow.providers.standard.operators.hitl import HITLOperator
 
         from partner_sync.incidents import Cause
 
-        question = question_of(context)
+        question = self.question(context)
         cause = Cause(
             partner=self.partner,
             step=context["ti"].task_id,
-            code="approval_wanted",
+            code=self.code,
             organizations=tuple(question.organizations),
             incident_ids=(),
         )
@@ -173,6 +207,15 @@ class QuestionNotifier(PartnerSyncNotifier):
         text = "\n\n".join([self._text(cause, None), question.subject, question.body, where])
         self.log.info("%s", text)
         self._post(self._alert_of(cause, context, text=text))
+
+
+class MergeQuestionNotifier(QuestionNotifier):
+    """Tells of a merge that waits for a person: its figures, and where to answer."""
+
+    code = "merge_approval_wanted"
+
+    def question(self, context: Context) -> MergeQuestion:
+        return merge_question_of(context)
 
 
 def _headers(password: str | None) -> dict[str, str]:

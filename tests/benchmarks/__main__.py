@@ -19,6 +19,7 @@ from benchmarks import (
     master,
     memory,
     pages,
+    quality,
     sender,
 )
 
@@ -38,6 +39,7 @@ def _memory() -> str:
 BENCHMARKS: dict[str, Callable[[], str]] = {
     "master": _master,
     "memory": _memory,
+    "quality": quality.report,
     "dags": dags.report,
     "limiter": limiter.report,
     "day": day.report,

@@ -26,6 +26,7 @@ from partner_sync.partners.model import Limit, Partner
 from partner_sync.steps import organizations, push
 from partner_sync.steps.organizations import Doors, Patience
 from partner_sync.steps.outcomes import RunName
+from partner_sync.weeks import TOKYO
 from postgres.product import make_product
 
 VISITS, CHANGES, BUSY_SHARE, BUSY_HOUR = 2_000, 10_000, 0.4, 16
@@ -39,7 +40,6 @@ grant select on public.day to public;
 create or replace function sync.limiter_now() returns timestamptz language sql volatile
     as 'select minute_at + (clock_timestamp() - set_at) from public.day'
 """
-MIDNIGHT = datetime(2026, 11, 23, 15, tzinfo=UTC)
 _SET_CLOCK = "update public.day set set_at = clock_timestamp(), minute_at = %s"
 _CHANGE = "update schedule.visit set revision = revision + 1, note = %s where visit_id = %s"
 _ARRIVED = """
@@ -81,7 +81,7 @@ def planned_day(rng: random.Random) -> Day:
 
 def live_through(bench: Bench, base_url: str, *, admin: Connection) -> Day:
     """Play the day, and what is still to come after it."""
-    day = planned_day(random.Random(0))
+    day, midnight = planned_day(random.Random(0)), coming_midnight()
     admin.execute(_REPLACE_CLOCK)
     _note_arrivals(day, admin, minute_seconds=0)
     minute = 0
@@ -89,12 +89,18 @@ def live_through(bench: Bench, base_url: str, *, admin: Connection) -> Day:
         minute += 1
         for number, visit in enumerate(day.changes_until(60.0 * minute)):
             admin.execute(_CHANGE, (f"{minute}.{number}", visit))
-        minute_at = MIDNIGHT + timedelta(minutes=minute)
+        minute_at = midnight + timedelta(minutes=minute)
         admin.execute(_SET_CLOCK, (minute_at,))
         with clock_set_to(minute_at):
             tick(bench, base_url, run_key=f"tick-{minute}")
         _note_arrivals(day, admin, minute_seconds=60.0 * minute)
     return day
+
+
+def coming_midnight() -> datetime:
+    """Later than the calls that are in the ledger already: those of a time to come would count as just made."""
+    tomorrow = datetime.now(TOKYO) + timedelta(days=1)
+    return tomorrow.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @contextmanager

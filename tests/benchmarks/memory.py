@@ -6,29 +6,17 @@ Each measurement is a process of its own: a process never gives its peak back.
 from __future__ import annotations
 
 import os
-import re
-import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.peak import peak_megabytes
 from benchmarks.server import database
 from benchmarks.sync import MasterSync
 from sandbox.running import TESTS_FOLDER, MemoryServer
 
 PROJECT = TESTS_FOLDER.parent
-
-
-def peak_megabytes() -> float:
-    """The highest resident memory that this process has had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss there: a child begins with its parent's.
-        found = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE)
-        if found is not None:
-            return int(found[1]) * 1024 / 1_000_000
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000_000  # macOS counts bytes
 
 
 def report(sizes: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ from airflow_for_tests import ROOT, use_own_home
 
 use_own_home()
 
-KINDS = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
+KINDS = ("master_sync", "approve_merge", "schedule_push", "approve_push", "live_push", "reconcile")
 ReadDags = Callable[..., dict[str, Any]]
 
 

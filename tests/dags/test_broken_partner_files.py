@@ -26,7 +26,7 @@ def broken(partners):
 
 
 def test_the_dag_ids_of_a_broken_file_stay_and_those_of_the_others_too(broken, read_dags):
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
+    kinds = ("master_sync", "approve_merge", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(read_dags()) == {f"{slug}__{kind}" for slug in ("good", "bad") for kind in kinds}
 
 
@@ -74,7 +74,7 @@ def test_a_file_whose_name_is_no_slug_takes_no_other_dag_along(partners, read_da
 def test_a_partner_without_schedules_has_no_push(partners, read_dags):
     text = HONOKA.read_text(encoding="utf-8")
     (partners / "reader.yaml").write_text(text[: text.index("push:")], encoding="utf-8")
-    assert set(read_dags()) == {"reader__master_sync"}
+    assert set(read_dags()) == {"reader__master_sync", "reader__approve_merge"}
 
 
 def test_an_empty_folder_has_no_dags(partners, read_dags):

@@ -44,7 +44,7 @@ def test_airflow_reads_the_dag_folder_without_errors_or_warnings(committed):
     bag = DagBag(dag_folder=str(ROOT / "dags"), collect_dags=True)
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    kinds = ("master_sync", "schedule_push", "approve_push", "live_push", "reconcile")
+    kinds = ("master_sync", "approve_merge", "schedule_push", "approve_push", "live_push", "reconcile")
     assert set(bag.dags) >= {f"{slug}__{kind}" for slug in COMMITTED for kind in kinds}
 
 
@@ -111,6 +111,7 @@ def test_the_steps_of_a_master_sync_follow_each_other_and_end_in_a_conclusion(co
             "extract",
             "validate",
             "merge",
+            "ask",
             "conclude",
         ], dag_id
         assert [task.task_id for task in dag.leaves] == ["conclude"]
@@ -168,9 +169,15 @@ def test_a_live_push_whose_partner_file_says_watch_also_starts_as_soon_as_there_
     assert watcher.trigger.partner == "eager"
 
 
-def test_only_the_shards_are_mapped_never_the_organizations(committed, read_dags):
-    mapped = Counter(task.task_id for dag in read_dags().values() for task in dag.tasks if task.is_mapped)
-    assert set(mapped) == CALLING
+def test_only_the_shards_and_the_questions_are_mapped_never_the_organizations(committed, read_dags):
+    mapped = Counter(
+        (dag.dag_id.partition("__")[2], task.task_id)
+        for dag in read_dags().values()
+        for task in dag.tasks
+        if task.is_mapped
+    )
+    assert {task for _, task in mapped} == CALLING | {"ask"}
+    assert {kind for kind, task in mapped if task == "ask"} == {"master_sync"}
 
 
 def test_a_task_that_is_about_to_run_builds_its_own_dag_only(committed, read_dags, monkeypatch):
@@ -215,7 +222,7 @@ def test_reading_the_dag_folder_imports_nothing_heavy(committed):
         "import runpy, sys\n"
         "from airflow.sdk import DAG, BaseOperator, Param\n"
         "before = set(sys.modules)\n"
-        "for kind in ('master_sync', 'schedule_push', 'approve_push', 'live_push'):\n"
+        "for kind in ('master_sync', 'approve_merge', 'schedule_push', 'approve_push', 'live_push', 'validate_due'):\n"
         "    runpy.run_path(f'dags/{kind}.py')\n"
         "heavy = {'great_expectations', 'pandas', 'numpy', 'psycopg', 'sqlalchemy', 'requests', 'orjson'}\n"
         "print(sorted(heavy & (set(sys.modules) - before)))"
@@ -236,6 +243,23 @@ def test_holding_a_partner_is_started_by_hand_alone_and_never_tried_again(hold_d
     [task] = hold_dag.tasks
     assert (hold_dag.timetable.can_be_scheduled, hold_dag.catchup, task.retries) == (False, False, 0)
     assert task.pool == "default_pool", "a hold must not wait behind the partner's own tasks"
+
+
+def test_the_shared_validation_comes_each_minute_only_where_a_partner_file_shares(partners, read_dags, monkeypatch):
+    text = (ROOT / "include" / "partners" / "honoka.yaml").read_text(encoding="utf-8")
+    (partners / "alone.yaml").write_text(text, encoding="utf-8")
+    assert read_dags("validate_due")["validate_due"].timetable.can_be_scheduled is False
+    (partners / "shares.yaml").write_text(
+        text.replace("master:\n", "master:\n  validation: shared\n", 1), encoding="utf-8"
+    )
+    dag = read_dags("validate_due")["validate_due"]
+    [task] = dag.tasks
+    assert (_cron_of(dag).summary, dag.max_active_runs, dag.is_paused_upon_creation, task.retries) == (
+        "* * * * *", 1, False, 0,
+    )  # fmt: skip
+    # Whoever is about to run a task of it reads no partner file.
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "validate_due")
+    assert read_dags("validate_due")["validate_due"].timetable.can_be_scheduled is False
 
 
 @pytest.mark.parametrize("dag_id", ["answer_lost", "check_partner", "hold_partner"])

@@ -6,15 +6,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
 
+from partner_sync.database import Connection
 from partner_sync.partners.fields import Entity
 from partner_sync.quality.validate import EntityQuality, validate_run
 from postgres_server import Database
 
 PARTNER = "honoka"
+FILE_PARTNER = "careplan"
 
 GOOD: dict[str, dict[str, Any]] = {
     "office": {
@@ -63,6 +67,10 @@ class Staged:
     database: Database
     partners: set[str] = field(default_factory=set)
 
+    @cached_property
+    def extracting(self) -> Connection:
+        return self.database.connect("extract")
+
     def slice(
         self,
         rows: Iterable[Mapping[str, Any]] = (),
@@ -71,19 +79,20 @@ class Staged:
         organization: str = "aoba",
         run_key: str = "run-1",
         state: str = "complete",
+        mode: str = "full",
     ) -> None:
         """One slice: each row is the good record with these values changed; older rows of the entity go, as in life."""
         if not self.partners:
             self.database.connect("onboarding").execute("select staging.ensure_partition(%s)", [PARTNER])
             self.partners.add(PARTNER)
-        extract = self.database.connect("extract")
+        extract = self.extracting
         extract.execute(
             sql.SQL("delete from staging.{} where organization = %s").format(sql.Identifier(entity)), [organization]
         )
         extract.execute(
             "insert into staging.slice (partner, organization, entity, run_key, mode, state)"
-            " values (%s, %s, %s, %s, 'full', %s) on conflict do nothing",
-            [PARTNER, organization, entity, run_key, state],
+            " values (%s, %s, %s, %s, %s, %s) on conflict do nothing",
+            [PARTNER, organization, entity, run_key, mode, state],
         )
         with extract.cursor() as cursor:
             for row in rows:
@@ -111,6 +120,20 @@ class Staged:
             [PARTNER, organization, key],
         )
 
+    def goes_to_files(
+        self, organization: str = "aoba", *, enabled: bool = True, directions: Iterable[str] = ("schedule",)
+    ) -> None:
+        """The organization's link to a partner that can hold CP932 only."""
+        onboarding = self.database.connect("onboarding")
+        onboarding.execute(
+            "insert into sync.organization (code, name) values (%s, 'Test') on conflict do nothing", [organization]
+        )
+        onboarding.execute(
+            "insert into sync.link (partner, organization, connection_id, directions, enabled)"
+            " values (%s, %s, 'none', %s, %s)",
+            [FILE_PARTNER, organization, list(directions), enabled],
+        )
+
     def merged(self, run_key: str, *, entity: Entity = "patient", organization: str = "aoba") -> None:
         """The run's slice has been merged."""
         self.database.connect("merge").execute(
@@ -125,6 +148,7 @@ class Staged:
         *,
         organizations: Iterable[str] = ("aoba",),
         entities: Iterable[Entity] = ("patient",),
+        docs_folder: Path | None = None,
     ) -> tuple[EntityQuality, ...]:
         return validate_run(
             self.database.connect("validate"),
@@ -132,6 +156,8 @@ class Staged:
             run_key=run_key,
             organizations=organizations,
             entities=entities,
+            cp932_partners=[FILE_PARTNER],
+            docs_folder=docs_folder,
         )
 
     def accepted(self, run_key: str = "run-1", *, entity: Entity = "patient", organization: str = "aoba") -> list[str]:
@@ -143,6 +169,13 @@ class Staged:
             [PARTNER, organization, run_key],
         )
         return [row["source_key"] for row in rows]
+
+    def failing(self, expectation: str) -> set[str]:
+        """The keys that fail an expectation now."""
+        rows = self.database.connect("validate").execute(
+            "select source_key from quarantine.failing_key where expectation = %s", [expectation]
+        )
+        return {row["source_key"] for row in rows}
 
     def quarantine(self, where: str = "true") -> list[dict[str, Any]]:
         query = sql.SQL("select * from quarantine.row where {} order by id").format(sql.SQL(where))  # type: ignore[arg-type]  # written in the tests, no input

@@ -159,13 +159,28 @@ def test_a_key_that_fails_again_after_its_return_waits_in_a_new_row(staged: Stag
     assert [row["status"] for row in staged.quarantine()] == ["returned", "open"]
 
 
-def test_a_failing_key_is_forgotten_when_it_passes_and_kept_when_it_is_not_listed(staged: Staged) -> None:
+def test_a_failing_key_is_forgotten_when_it_passes_and_kept_when_a_list_of_changes_leaves_it_out(
+    staged: Staged,
+) -> None:
     staged.slice([{"source_key": "mended", "phone": "1"}, {"source_key": "silent", "phone": "1"}])
     staged.validate()
-    staged.slice([{"source_key": "mended"}], run_key="run-2")
+    staged.slice([{"source_key": "mended"}], run_key="run-2", mode="incremental")
     staged.validate("run-2")
     rows = staged.database.connect("validate").execute("select source_key, last_run_key from quarantine.failing_key")
     assert rows.fetchall() == [{"source_key": "silent", "last_run_key": "run-1"}]
+
+
+def test_a_failing_key_is_forgotten_when_a_list_of_everything_leaves_it_out(staged: Staged) -> None:
+    staged.slice([{"source_key": "gone", "phone": "1"}, {"source_key": "here", "phone": "1"}])
+    staged.validate()
+    staged.slice([{"source_key": "here", "phone": "1"}], run_key="run-2", state="incomplete")
+    staged.validate("run-2")
+    keys = "select source_key from quarantine.failing_key order by source_key"
+    validate = staged.database.connect("validate")
+    assert [row["source_key"] for row in validate.execute(keys)] == ["gone", "here"]
+    staged.slice([{"source_key": "here", "phone": "1"}], run_key="run-3")
+    staged.validate("run-3")
+    assert [row["source_key"] for row in validate.execute(keys)] == ["here"]
 
 
 def test_a_wait_in_one_organization_is_not_ended_by_another(staged: Staged) -> None:

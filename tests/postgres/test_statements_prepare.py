@@ -15,10 +15,11 @@ _TABLES = {
     "rows": "staging.patient",
     "columns": "raw",
     "canonical": "canonical.patient",
+    "history": "canonical.patient_history",
     "accepted": "quality.accepted_patient",
 }
 #: The validation makes these for a session; its own tests run each of its statements.
-_TEMPORARY = re.compile(r"\b(batch|known_office|failing|aside)\b|\{source\}")
+_TEMPORARY = re.compile(r"\b(batch|known_office|writes_files|failing|aside|twin)\b|\{source\}")
 _PLANNED = ("select", "insert", "update", "delete", "merge", "with", "values")
 
 

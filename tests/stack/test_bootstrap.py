@@ -49,6 +49,14 @@ def test_a_second_bootstrap_changes_nothing(postgres):
     assert bootstrap(postgres.admin_url(), postgres.secrets, database=TEMPLATE) == []
 
 
+def test_airflow_holds_no_locks_for_longer_than_a_minute_without_working(postgres):
+    url = make_conninfo(
+        postgres.admin_url(), dbname="postgres", user=AIRFLOW_LOGIN, password=postgres.secrets.get(AIRFLOW_LOGIN)
+    )
+    with psycopg.connect(url) as session:
+        assert session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+
+
 def test_an_admin_without_superuser_can_bootstrap_twice(modest_admin_url, home):
     secrets = SecretStore(home.secrets_file)
     assert f"database {DATABASE}" in bootstrap(modest_admin_url, secrets)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 
 from live_stack import temporary_installation
 from stack.leftovers import marked_processes, postmaster
 from stack.programs import AIRFLOW_PROGRAMS
 from stack.up import bring_up
+from stack.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.live]
 
@@ -41,6 +45,20 @@ def test_a_second_start_changes_nothing_that_runs(installation):
     bring_up(installation)
     assert installation.supervisor.process_ids() == before
     assert time.monotonic() - began < 20
+
+
+def test_the_idle_workers_of_a_killed_scheduler_are_gone_when_the_next_one_runs(installation):
+    workers = workers_of(installation)
+    assert len(workers) == 4
+    os.kill(installation.supervisor.process_ids()["scheduler"], signal.SIGKILL)
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []
+    wait_until(lambda: len(workers_of(installation)) == 4, seconds=60, what="the next scheduler's workers")
+
+
+def workers_of(installation):
+    scheduler = psutil.Process(installation.supervisor.process_ids()["scheduler"])
+    return [each for each in scheduler.children() if "airflow worker" in " ".join(each.cmdline())]
 
 
 def test_stop_leaves_no_process_behind(installation):

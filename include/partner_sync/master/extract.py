@@ -21,7 +21,8 @@ from partner_sync.errors import PagingLoopError
 from partner_sync.kinds.interface import Capabilities, Page, PartnerKind
 from partner_sync.master import slices
 from partner_sync.master.rows import PageRows, copy_columns, rows_of
-from partner_sync.master.slices import Mode, SliceCounts, SliceKey, SliceProgress, Step
+from partner_sync.master.shapes import Shapes
+from partner_sync.master.slices import Mode, SliceCounts, SliceKey, SliceProgress, Step, Terms
 from partner_sync.partners.mapping import RecordMapper
 from partner_sync.statements import statement
 
@@ -39,19 +40,21 @@ def extract_slice(
     mapper: RecordMapper,
     mode: Mode,
     since_at: datetime | None = None,
+    terms: Terms | None = None,
 ) -> SliceCounts:
     """List an entity into staging, as ``sync_extract``; a slice of the same run that is open goes on where it was.
 
     ``since_at`` (aware) reloads from that time; without it an incremental listing starts at the watermark, and is a
     full one where there is no watermark or the partner cannot list changes. Once a day it is a full one too, where the
-    partner does not list who is gone: only absence from full listings tells (design, rule 12).
+    partner does not list who is gone: only absence from full listings tells (design, rule 12). ``terms`` are kept with
+    the slice when it is opened.
 
     The errors of ``PartnerKind.pages`` pass through after the pages read so far are committed: the slice stays open,
     and the next call resumes it. PagingLoopError leaves it incomplete, because a resumed one would loop again.
     Raises SliceIncompleteError when another task works on the same slice.
     """
     with translated_errors():
-        progress = _open(conn, key, can=kind.can, mode=mode, since_at=since_at)
+        progress = _open(conn, key, can=kind.can, mode=mode, since_at=since_at, terms=terms)
         if progress.state == "complete":
             return progress.counts()
         if not progress.last_page_reached:
@@ -60,7 +63,13 @@ def extract_slice(
 
 
 def _open(
-    conn: Connection, key: SliceKey, *, can: Capabilities, mode: Mode, since_at: datetime | None
+    conn: Connection,
+    key: SliceKey,
+    *,
+    can: Capabilities,
+    mode: Mode,
+    since_at: datetime | None,
+    terms: Terms | None,
 ) -> SliceProgress:
     progress = slices.find(conn, key)
     usable = progress is not None and progress.state != "incomplete"
@@ -69,7 +78,7 @@ def _open(
     start = None
     if mode == "incremental" and can.incremental:
         start = since_at or (None if not can.deletes and _full_is_due(conn, key) else _watermark(conn, key))
-    return slices.begin(conn, key, mode="full" if start is None else "incremental", since_at=start)
+    return slices.begin(conn, key, mode="full" if start is None else "incremental", since_at=start, terms=terms)
 
 
 def _full_is_due(conn: Connection, key: SliceKey) -> bool:
@@ -87,9 +96,10 @@ def _read_to_the_end(
 ) -> None:
     pages = kind.pages(key.entity, since=progress.since_at, position=progress.position)
     digests = slices.page_digests(conn, key) if progress.pages else set()
+    shapes = Shapes(slices.known_paths(conn, key) if progress.pages else ())
     try:
         with _pages_without_waiting_for_the_disk(conn), _few_looks_for_cycles():
-            store = _Store(conn, key, mapper=mapper, pages=progress.pages, digests=digests)
+            store = _Store(conn, key, mapper=mapper, pages=progress.pages, digests=digests, shapes=shapes)
             with store:
                 for page in pages:
                     store.add(page)
@@ -135,6 +145,7 @@ class _Store:
     mapper: RecordMapper = field(kw_only=True)
     pages: int = field(kw_only=True)
     digests: set[str] = field(kw_only=True)
+    shapes: Shapes = field(kw_only=True)
     _batch: _Batch | None = None
 
     def __enter__(self) -> None:
@@ -155,6 +166,7 @@ class _Store:
         if self._batch is None:
             self._batch = _Batch(self.conn, self._copy_rows, first_page=self.pages)
         self._batch.add(page, rows, repeated=repeated)
+        self.shapes.add(page.records)
         self.pages += 1
         self.digests.add(rows.digest)
         if self._batch.is_due:
@@ -163,7 +175,7 @@ class _Store:
     def _commit(self) -> None:
         batch, self._batch = self._batch, None
         if batch is not None:
-            batch.commit(self.key)
+            batch.commit(self.key, self.shapes)
 
 
 class _Batch:
@@ -195,10 +207,11 @@ class _Batch:
             repeated_page=before.repeated_page or repeated,
         )
 
-    def commit(self, key: SliceKey) -> None:
+    def commit(self, key: SliceKey, shapes: Shapes) -> None:
         with self._transaction:
             self._copying.close()
             slices.advance(self._conn, key, self._step)
+            slices.add_fields(self._conn, key, shapes)
 
     def abort(self, error: psycopg.Error) -> None:
         """The database has refused a page: the whole batch goes, and the error stays the one that is told."""

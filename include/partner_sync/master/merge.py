@@ -8,15 +8,16 @@ and the watermark stays (rule 12). One that broke off moves nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from psycopg import Cursor, Rollback, sql
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.master import slices
-from partner_sync.master.guard import Guard, MergeCounts
+from partner_sync.master.guard import UNUSUAL_RECORDS, Guard, Held, MergeCounts, cause_of
 from partner_sync.master.slices import SliceKey, SliceProgress
 from partner_sync.statements import statement
 
@@ -43,13 +44,22 @@ def merge_slice(
         work.run("take_turn")
         done = work.one("find_merge")
         if done is not None:
-            return MergeCounts(**done)
+            return MergeCounts(**done | {"held": Held.from_json(done["held"]) if done["held"] else None})
         if mastered:
             counts = _merge_as_master(work, guard=guard or Guard(), overlap_seconds=overlap_seconds)
         else:
             counts = _join_keys(work, match_by)
-        work.run("record_merge", **asdict(counts))
+        kept = None if counts.held is None else Jsonb(counts.held.as_json())
+        work.run("record_merge", **asdict(counts) | {"held": kept})
         return counts
+
+
+def held_since(conn: Connection, key: SliceKey, held: Held) -> str:
+    """The run key of the merge that was held first for what holds this one (``cause_of``), as ``sync_merge``."""
+    parameters = key.as_parameters() | {"mode": held.mode}
+    with translated_errors():
+        rows = conn.execute(statement("merge_held.held_since_merged"), parameters).fetchall()
+    return cause_of((row["run_key"], Held.from_json(row["held"])) for row in rows)
 
 
 class _Merge:
@@ -61,6 +71,7 @@ class _Merge:
         self._tables = {
             "rows": sql.Identifier("staging", key.entity),
             "canonical": sql.Identifier("canonical", key.entity),
+            "history": sql.Identifier("canonical", f"{key.entity}_history"),
             "accepted": sql.Identifier("quality", f"accepted_{key.entity}"),
         }
 
@@ -99,16 +110,26 @@ def _usable_slice(work: _Merge) -> tuple[SliceProgress, bool]:
 
 def _merge_as_master(work: _Merge, *, guard: Guard, overlap_seconds: float) -> MergeCounts:
     progress, all_known = _usable_slice(work)
-    live = work.number("count_live")
-    held = False
+    live, held = work.number("count_live"), None
+    unusual = work.one("unusual_records", file="merge_held", unusual=UNUSUAL_RECORDS) or {}
     with work.conn.transaction() as attempt:
         counts = _change_canonical(work, read_absence=all_known)
-        held = guard.holds(counts, live=live)
-        if held:
+        would = Held(mode=progress.mode, live=live, changed=counts.updated, removed=counts.tombstoned, **unusual)
+        if counts.tombstoned and work.key.entity == "patient":
+            removed = work.one("count_removed_with_visits", file="merge_held") or {}
+            would = replace(would, with_visits=removed["with_visits"])
+        if why := guard.reasons(would):
+            held = replace(_with_sample(work, would), why=why)
             raise Rollback(attempt)
         if progress.state == "complete":
             work.run("move_watermark", overlap_seconds=overlap_seconds)
-    return MergeCounts(**asdict(counts) | {"state": "held" if held else "merged"})
+    return counts if held is None else replace(counts, state="held", held=held)
+
+
+def _with_sample(work: _Merge, would: Held) -> Held:
+    """With some of our own ids of what this transaction has changed and removed, before it is rolled back."""
+    found = work.one("sample_touched", file="merge_held") or {}
+    return replace(would, changed_ids=tuple(found["changed_ids"]), removed_ids=tuple(found["removed_ids"]))
 
 
 def _change_canonical(work: _Merge, *, read_absence: bool) -> MergeCounts:

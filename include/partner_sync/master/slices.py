@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection
 from partner_sync.errors import SliceIncompleteError
+from partner_sync.master.shapes import Shapes
 from partner_sync.partners.fields import Entity
 from partner_sync.statements import statement
 
@@ -33,6 +34,14 @@ class SliceKey:
     def incomplete(self, problem: str) -> SliceIncompleteError:
         """The error that says why this slice cannot be used."""
         return SliceIncompleteError(**asdict(self), problem=problem)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What the partner file says of a listing: so many records at most; the newest is no older than so many hours."""
+
+    most_records: int | None = None
+    fresh_within_hours: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +69,7 @@ class SliceProgress:
     reported_total: int | None
     last_page_reached: bool
     repeated_page: bool
+    most_records: int | None
 
     @property
     def problem(self) -> str | None:
@@ -70,6 +80,8 @@ class SliceProgress:
             return "a page came twice"
         if self.reported_total is not None and self.reported_total != self.records:
             return f"the partner reports {self.reported_total} records and listed {self.records}"
+        if self.most_records is not None and self.records >= self.most_records:
+            return f"the partner lists {self.most_records} records at most and listed {self.records}"
         return None
 
     def counts(self) -> SliceCounts:
@@ -108,12 +120,16 @@ def count_rows(conn: Connection, key: SliceKey) -> int:
     return int(row["records"]) if row else 0
 
 
-def begin(conn: Connection, key: SliceKey, *, mode: Mode, since_at: datetime | None) -> SliceProgress:
+def begin(
+    conn: Connection, key: SliceKey, *, mode: Mode, since_at: datetime | None, terms: Terms | None = None
+) -> SliceProgress:
     """Open the slice afresh; the organization's older rows of the entity go (one transaction)."""
+    told = asdict(terms or Terms()) | {"mode": mode, "since_at": since_at}
     with conn.transaction():
         # The slice row first: its lock makes two beginners of one slice wait for each other.
-        conn.execute(statement("extract.begin_slice"), key.as_parameters() | {"mode": mode, "since_at": since_at})
+        conn.execute(statement("extract.begin_slice"), key.as_parameters() | told)
         conn.execute(on_rows("clear_rows", key.entity), key.as_parameters())
+        conn.execute(statement("shapes.clear_fields"), key.as_parameters())
     return found(conn, key)
 
 
@@ -141,6 +157,22 @@ def advance(conn: Connection, key: SliceKey, step: Step) -> None:
     parameters["last_page_reached"] = step.position is None
     if conn.execute(statement("extract.advance_slice"), parameters).fetchone() is None:
         raise key.incomplete("another task reads or has replaced it")
+
+
+def known_paths(conn: Connection, key: SliceKey) -> list[str]:
+    """The fields that the pages in staging have."""
+    return [row["path"] for row in conn.execute(statement("shapes.known_paths"), key.as_parameters())]
+
+
+def add_fields(conn: Connection, key: SliceKey, shapes: Shapes) -> None:
+    """Note what the pages looked like, inside the transaction that copies them."""
+    counts, tables = shapes.take()
+    if tables:
+        conn.execute(statement("shapes.drop_tables"), key.as_parameters() | {"tables": sorted(tables)})
+    if counts:
+        paths, types = zip(*counts, strict=True)
+        found = {"paths": list(paths), "types": list(types), "seen": list(counts.values())}
+        conn.execute(statement("shapes.add_fields"), key.as_parameters() | found)
 
 
 def finish(conn: Connection, key: SliceKey, *, loop: bool = False) -> SliceCounts:

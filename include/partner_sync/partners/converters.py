@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import jaconv
 
-from partner_sync.partners.dates import parse_date
+from partner_sync.partners.dates import after_its_era, parse_date
 from partner_sync.partners.fields import FieldType
 from partner_sync.partners.parts import InField, OutField
 from partner_sync.weeks import TOKYO
@@ -23,8 +23,10 @@ from partner_sync.weeks import TOKYO
 Converter = Callable[[Any], Any]
 MAX_TEXT = 1000
 
-#: Problems that keep the field empty without a doubt about the record: everything else is critical.
-NOT_CRITICAL = frozenset({"unmapped_code", "name_not_split", "not_a_postal_code", "not_a_time", "extra_left_out"})
+#: Problems of the field alone, without a doubt about the record: everything else is critical.
+NOT_CRITICAL = frozenset(
+    {"unmapped_code", "name_not_split", "not_a_postal_code", "not_a_time", "extra_left_out", "after_its_era"}
+)
 
 _SPACES = re.compile(r"[\s　]+")
 _KANA_READY = re.compile(r"[ァ-ヶー]+(?:　[ァ-ヶー]+)*")
@@ -34,11 +36,12 @@ _POSTAL = re.compile(r"\d{7}")
 
 
 class Unfit(Exception):  # noqa: N818 - a judgement on a value, always caught by the mapper, no error of the program
-    """The value does not fit the field; ``code`` says how."""
+    """The value does not fit the field; ``code`` says how. ``kept``: what the field has all the same."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, kept: Any = None) -> None:
         super().__init__(code)
         self.code = code
+        self.kept = kept
 
 
 def clean_text(value: Any) -> str | None:
@@ -72,6 +75,21 @@ def _date(value: Any) -> date | None:
     if day is None:
         raise Unfit("not_a_date")
     return day
+
+
+def birth_reader(read: Converter) -> Converter:
+    """Dates of birth by ``read``: a year that its era did not have is noted (a certificate may run until 平成35年)."""
+
+    def convert(value: Any) -> date | None:
+        day: date | None = read(value)
+        # Eight places that begin with a digit are no era date; nearly every date of a good partner has them.
+        if day is None or (type(value) is str and len(value) >= 8 and value[0].isdigit()):
+            return day
+        if after_its_era(str(value), day):
+            raise Unfit("after_its_era", kept=day)
+        return day
+
+    return convert
 
 
 def moment_reader(zone: str | None) -> Converter:

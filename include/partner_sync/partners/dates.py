@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import date
+from itertools import pairwise
 
 #: First day of each era (a date before it is refused; one after its end is not: a certificate printed in 平成 may
 #: well run until 平成35年). Letter, name, code of the insurance claims.
@@ -16,6 +17,7 @@ _ERAS = (
     (date(2019, 5, 1), "R", "令和", "5"),
 )
 _START = {name: start for start, *names in _ERAS for name in names}
+_NEXT = {name: after for (_, *names), (after, *_) in pairwise(_ERAS) for name in names}
 _NUMBERS = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{4})年(\d{1,2})月(\d{1,2})日|(\d{4})(\d{2})(\d{2})")
 _ERA_TEXT = re.compile(r"(明治|大正|昭和|平成|令和|[MTSHR])\.?(\d{1,2}|元)[年./-](\d{1,2})[月./-](\d{1,2})日?")
 _ERA_DIGITS = re.compile(r"([1-5MTSHR])(\d{2})(\d{2})(\d{2})")
@@ -35,6 +37,13 @@ def parse_date(text: str) -> date | None:
             return None
     plain = unicodedata.normalize("NFKC", text[:40]).replace(" ", "") if len(text) <= 40 else ""
     return _western(plain) or _era(plain)
+
+
+def after_its_era(text: str, day: date) -> bool:
+    """Whether ``text`` names ``day`` by an era that was over by then: there is no birth in 昭和65年."""
+    plain = unicodedata.normalize("NFKC", text).replace(" ", "").upper()
+    match = _ERA_TEXT.fullmatch(plain) or _ERA_DIGITS.fullmatch(plain)
+    return match is not None and match[1] in _NEXT and day >= _NEXT[match[1]]
 
 
 def _western(text: str) -> date | None:

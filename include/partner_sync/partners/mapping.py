@@ -1,7 +1,7 @@
 """From a partner's record to the canonical columns, by functions that are made once for each entity.
 
-A field that does not fit is None and a problem; the record goes on to staging with its problems, and the
-validation decides. No problem carries a value.
+A field that does not fit is None (or kept, when it is only in doubt) and a problem; the record goes on to staging with
+its problems, and the validation decides. No problem carries a value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from partner_sync.partners import fields
-from partner_sync.partners.converters import NOT_CRITICAL, Converter, Unfit, converter, key_text, moment_reader
+from partner_sync.partners.converters import (
+    NOT_CRITICAL,
+    Converter,
+    Unfit,
+    birth_reader,
+    converter,
+    key_text,
+    moment_reader,
+)
 from partner_sync.partners.fields import Entity
 from partner_sync.partners.master import MasterEntity
 from partner_sync.partners.model import Partner
@@ -96,7 +104,7 @@ class RecordMapper:
             try:
                 values.append(convert(value))
             except Unfit as unfit:
-                values.append(None)
+                values.append(unfit.kept)
                 problems.append(FieldProblem(name, unfit.code, unfit.code not in NOT_CRITICAL))
         return tuple(values)
 
@@ -142,6 +150,8 @@ def _flat_step(field: fields.CanonicalField, section: MasterEntity) -> FlatStep:
     if mapped is None:
         return ("", None, _nothing, _nothing, field.name)
     convert = converter(mapped, field.type)
+    if field.name == "birth_date":
+        convert = birth_reader(convert)
     if mapped.source is None:
         return ("", None, _nothing, convert, field.name)
     outer, *inner = mapped.source.split(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from partner_sync.partners import fields
 from partner_sync.partners.fields import Entity
@@ -105,7 +105,11 @@ class Incremental(Part):
 
 
 class MasterEntity(Part):
-    """One entity: where its pages are, and how a record becomes canonical."""
+    """One entity: where its pages are, and how a record becomes canonical.
+
+    ``most_records`` is how many the partner lists at most, if it cuts a listing off there.
+    ``fresh_within_hours`` is how old the newest source time may be; 0: however old.
+    """
 
     path: PathTemplate
     parameters: Parameters = Field(default_factory=dict)
@@ -115,6 +119,8 @@ class MasterEntity(Part):
     key: DottedPath
     deleted_when: Condition | None = None
     map: Annotated[Mapping[str, InField], Field(min_length=1)]
+    most_records: PositiveInt | None = None
+    fresh_within_hours: NonNegativeInt | None = None
     extra: Annotated[tuple[DottedPath, ...], Field(strict=False)] = ()
     match_by: Annotated[tuple[Text, ...], Field(strict=False)] = ()
 
@@ -148,7 +154,11 @@ def _of_entities(entities: Mapping[Entity, MasterEntity]) -> Mapping[Entity, Mas
 
 
 class Master(Part):
-    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only."""
+    """Master data in. ``schedule`` is a cron text in Asia/Tokyo; without one it runs by hand only.
+
+    ``validation``: ``shared`` waits for the one process that judges all that is due, ``own`` judges in its own task.
+    """
 
     schedule: Cron | None = None
+    validation: Literal["own", "shared"] = "own"
     entities: Annotated[Mapping[Entity, MasterEntity], Field(min_length=1), AfterValidator(_of_entities)]

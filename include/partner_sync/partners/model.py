@@ -125,7 +125,10 @@ class Circuit(Part):
 
 
 class Partner(Part):
-    """One partner, as its file says. ``slug`` is the file's stem and does not stand in the file."""
+    """One partner, as its file says. ``slug`` is the file's stem and does not stand in the file.
+
+    ``characters``: what the partner can hold of what we send; cp932 is that of Shift-JIS files (MS932).
+    """
 
     slug: Annotated[str, StringConstraints(pattern=SLUG_PATTERN)]
     name: Name
@@ -135,6 +138,7 @@ class Partner(Part):
     timeouts: Timeouts = Field(default_factory=Timeouts)
     limits: Annotated[tuple[Limit, ...], Field(strict=False, min_length=1)]
     limit_scope_at: DottedPath | None = None
+    characters: Literal["unicode", "cp932"] = "unicode"
     jitter_seconds: float = Field(default=0.2, ge=0, le=10)
     grant_ttl_seconds: float = Field(default=10.0, gt=0, le=300)
     circuit: Circuit = Field(default_factory=Circuit)

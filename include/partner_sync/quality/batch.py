@@ -1,14 +1,14 @@
 """The batch: what one validation of an entity judges, as temporary tables of the session (sql/quality.sql).
 
 All organizations' slices of the run lie in one batch, together with the open quarantine rows that are not listed
-anew; helper columns answer what a plain expectation cannot ask (is the office known, is the check digit right).
+anew; helper columns answer what an expectation of one value cannot ask (is the office known, does a file go out).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from psycopg import Cursor, sql
 from psycopg.rows import DictRow
 
 from partner_sync.database import Connection
-from partner_sync.partners.fields import Entity
+from partner_sync.quality.suites import Subject
 from partner_sync.statements import statement
 
 TABLE = "batch"
@@ -36,13 +36,17 @@ class Today:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What is judged: one entity of one run; ``organizations`` are those that have a slice."""
+    """What is judged: one entity of one run; ``organizations`` are those that have a slice.
+
+    ``cp932_partners``: the partners to which schedules go that can hold CP932 only.
+    """
 
     conn: Connection
     partner: str
     run_key: str
-    entity: Entity
+    entity: Subject
     organizations: list[str]
+    cp932_partners: list[str]
 
     def run(self, name: str, **values: Any) -> Cursor[DictRow]:
         """Run a statement ``file.name`` with the run's parameters and the entity's staging table filled in."""
@@ -55,6 +59,7 @@ class Judged:
             "run_key": self.run_key,
             "entity": self.entity,
             "organizations": self.organizations,
+            "cp932_partners": self.cp932_partners,
         }
 
 
@@ -70,21 +75,21 @@ def prepared(conn: Connection) -> Iterator[Today]:
             conn.execute(statement("quality.restore_session"))
 
 
-def judged(conn: Connection, *, partner: str, run_key: str, entity: Entity, organizations: Iterable[str]) -> Judged:
+def judged(asked: Judged) -> Judged:
     """What of these organizations there is to judge: those whose slice extract has finished, complete or not."""
-    asked = Judged(conn=conn, partner=partner, run_key=run_key, entity=entity, organizations=list(organizations))
-    found = [row["organization"] for row in asked.run("quality.read_slices")]
-    return Judged(conn=conn, partner=partner, run_key=run_key, entity=entity, organizations=found)
+    return replace(asked, organizations=[row["organization"] for row in asked.run("quality.read_slices")])
 
 
 def fill(work: Judged) -> int:
     """Make the batch; returns how many records are in it."""
     work.run("quality.drop_batch")
-    for name in ("make_known_office", f"make_batch_{work.entity}", "make_failing", "make_aside"):
-        work.run(f"quality.{name}")
+    for name in ("known_office", "writes_files", f"batch_{work.entity}", "twin", "failing", "aside"):
+        work.run(f"quality.make_{name}")
     work.run("quality.fill_known_office")
+    work.run("quality.fill_writes_files")
     _fill_from(work, "source_slice")
     work.run("quality.find_twins")
+    work.run("quality.mark_twins")
     _fill_from(work, "source_quarantine")
     work.run("quality.set_aside")
     counted = work.run("quality.count_batch").fetchone() or {}

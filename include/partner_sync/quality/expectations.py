@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,14 @@ class Figures:
 
     evaluated: int
     failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Figures by the code of the expectation, and the library's own results, which hold counts only."""
+
+    figures: Mapping[str, Figures]
+    results: Sequence[Any]
 
 
 @contextmanager
@@ -70,8 +78,8 @@ def _lent(conn: Connection) -> Iterator[sqlalchemy.Engine]:
         conn.row_factory = dict_row
 
 
-def judge(conn: Connection, suite: Suite, *, parameters: Mapping[str, object]) -> dict[str, Figures]:
-    """Run the suite on the batch and note every failing record in the table ``failing``; returns figures by code.
+def judge(conn: Connection, suite: Suite, *, parameters: Mapping[str, object]) -> Judgement:
+    """Run the suite on the batch and note every failing record in the table ``failing``.
 
     Raises DataQualityError when an expectation could not be evaluated (rule 11), DatabaseAwayError.
     """
@@ -84,7 +92,7 @@ def judge(conn: Connection, suite: Suite, *, parameters: Mapping[str, object]) -
         # What nothing fails need not be looked for: the pass costs by the conditions that it tries.
         failing = [each for each in configurations if figures[each.meta["code"]].failed]
         _note_failing(engine, _conditions(validator, failing))
-    return figures
+    return Judgement(figures=figures, results=results)
 
 
 @contextmanager
@@ -126,6 +134,8 @@ def _validator(engine: sqlalchemy.Engine) -> Any:
 
 def _configurations(validator: Any, suite: Suite, *, parameters: Mapping[str, object]) -> list[Any]:
     from great_expectations import ExpectationSuite
+
+    from partner_sync.quality import custom_expectations  # noqa: F401 - defines what a suite may name
 
     loaded = ExpectationSuite(**suite.document)
     configurations: list[Any] = validator.process_expectations_for_validation(

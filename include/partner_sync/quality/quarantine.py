@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg.types.json import Jsonb
 
 from partner_sync.quality.batch import Judged
+from partner_sync.quality.record import listed_whole
 from partner_sync.quality.suites import Suite
 
 
@@ -16,12 +17,17 @@ def settle(work: Judged, suite: Suite) -> None:
     """
     critical = suite.critical
     reasons = Jsonb([rule.as_reason() for rule in suite.rules])
+    releases = work.run("quarantine.find_releases").fetchone() or {}
+    if releases["any"]:
+        work.run("quarantine.mark_released", critical=critical)
     work.run("quality.forget_left_out")
     work.run("quality.leave_out", critical=critical)
     work.run("quarantine.reopen", critical=critical)
     work.run("quarantine.quarantine_listed", critical=critical, expectations=reasons)
     work.run("quarantine.keep_waiting", critical=critical, expectations=reasons)
     work.run("quarantine.let_back_in", critical=critical)
+    work.run("quarantine.let_released_in")
     work.run("quarantine.let_newer_in", critical=critical)
     work.run("quarantine.forget_failing_keys")
+    work.run("quarantine.forget_unlisted_keys", whole=listed_whole(work))
     work.run("quarantine.note_failing_keys", noted=suite.noted)

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partner_sync.errors import ConfigError
-from partner_sync.partners.fields import Entity
 
 SUITES = Path(__file__).resolve().parents[3] / "great_expectations" / "suites"
 
 Dimension = Literal["completeness", "accuracy", "uniqueness", "consistency", "timeliness"]
 Severity = Literal["critical", "warning", "info"]
 Owner = Literal["user", "partner", "us"]
+#: What is judged and recorded: the entities, and visits beside them (quality.run.entity).
+Subject = Literal["office", "practitioner", "patient", "visit"]
+#: A suite of its own judges each entity's slice as a whole; its results stand with the entity's.
+SuiteName = Literal[Subject, "slice"]
 
 #: These two are about emptiness; all others judge only the values that are there.
 _ABOUT_EMPTINESS = ("expect_column_values_to_be_null", "expect_column_values_to_not_be_null")
@@ -38,6 +41,18 @@ class Rule:
     en: str
     judges_empty: bool
 
+    def as_text(self) -> dict[str, str]:
+        """What stands in quality.expectation."""
+        return {
+            "expectation": self.code,
+            "column_name": self.column,
+            "dimension": self.dimension,
+            "severity": self.severity,
+            "owner": self.owner,
+            "ja": self.ja,
+            "en": self.en,
+        }
+
     def as_reason(self) -> dict[str, str]:
         """What stands in quarantine.row.reasons and goes with the figures; never a value."""
         return {
@@ -53,14 +68,18 @@ class Rule:
 class Suite:
     """The expectations of an entity; ``document`` is the JSON as committed."""
 
-    entity: Entity
+    entity: SuiteName
     rules: tuple[Rule, ...]
     document: Mapping[str, Any]
 
     @property
     def critical(self) -> list[str]:
-        """The codes that put a row into quarantine."""
-        return [rule.code for rule in self.rules if rule.severity == "critical"]
+        """The codes that put a row into quarantine: none of visits, which are ours."""
+        return [rule.code for rule in self.rules if rule.severity == "critical" and self.entity != "visit"]
+
+    def joined_with(self, other: Suite) -> Suite:
+        """Its rules and those of another, for what both have judged; raises ConfigError for a shared code."""
+        return Suite(entity=self.entity, rules=_apart(self.entity, (*self.rules, *other.rules)), document=self.document)
 
     @property
     def noted(self) -> list[str]:
@@ -69,21 +88,25 @@ class Suite:
 
 
 @cache
-def load_suite(entity: Entity) -> Suite:
+def load_suite(entity: SuiteName) -> Suite:
     """Read great_expectations/suites/<entity>.json; raises ConfigError when two expectations share a code."""
     document = json.loads((SUITES / f"{entity}.json").read_text(encoding="utf-8"))
     return parse_suite(entity, document)
 
 
-def parse_suite(entity: Entity, document: Mapping[str, Any]) -> Suite:
+def parse_suite(entity: SuiteName, document: Mapping[str, Any]) -> Suite:
     """A suite from its JSON; raises ConfigError when two expectations share a code or one lacks what people read."""
     try:
         rules = tuple(_rule(each) for each in document["expectations"])
     except KeyError as missing:
         raise ConfigError(problem=f"Suite {entity}: an expectation has no {missing}") from None
+    return Suite(entity=entity, rules=_apart(entity, rules), document=document)
+
+
+def _apart(entity: SuiteName, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     if len({rule.code for rule in rules}) != len(rules):
         raise ConfigError(problem=f"Suite {entity}: two expectations have the same code")
-    return Suite(entity=entity, rules=rules, document=document)
+    return rules
 
 
 def _rule(expectation: Mapping[str, Any]) -> Rule:

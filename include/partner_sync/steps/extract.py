@@ -16,13 +16,16 @@ from partner_sync.limiter import LedgerGate
 from partner_sync.limits import limits_of
 from partner_sync.links import Link, linked_organizations
 from partner_sync.master.extract import extract_slice
-from partner_sync.master.slices import Mode, SliceKey
+from partner_sync.master.slices import Mode, SliceKey, Terms
 from partner_sync.partners.fields import Entity
 from partner_sync.partners.mapping import compile_entity
 from partner_sync.partners.model import Partner
 from partner_sync.policies import policies_noted
 from partner_sync.steps.organizations import Doors, Patience, Waiting, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
+
+#: Somebody of an organization's patients changes within a month; its offices and staff may stay as they are for years.
+FRESH_WITHIN_HOURS: dict[Entity, int] = {"patient": 720}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +78,21 @@ def _read_entities(conn: Connection, kind: PartnerKind, *, work: ExtractWork, or
     for entity in work.entities:
         key = SliceKey(partner=work.partner.slug, organization=organization, entity=entity, run_key=work.run.run_key)
         mapper = compile_entity(work.partner, entity)
-        read = extract_slice(conn, key, kind=kind, mapper=mapper, mode=work.mode, since_at=work.since_at)
+        terms = _terms(work.partner, entity)
+        read = extract_slice(conn, key, kind=kind, mapper=mapper, mode=work.mode, since_at=work.since_at, terms=terms)
         counts[entity] = read.records
         if read.state == "incomplete":
             broken = key.incomplete(read.problem or "the listing broke off")
     if broken is not None:
         raise broken
     return counts
+
+
+def _terms(partner: Partner, entity: Entity) -> Terms:
+    """What the partner file says of the listing; without an incremental field there is no source time to be old."""
+    section = partner.listing_of(entity)
+    hours = FRESH_WITHIN_HOURS.get(entity) if section.fresh_within_hours is None else section.fresh_within_hours
+    return Terms(
+        most_records=section.most_records,
+        fresh_within_hours=hours if hours and section.incremental is not None else None,
+    )

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from partner_sync.database import Connection
 from partner_sync.links import Link, linked_organizations
 from partner_sync.master import slices
-from partner_sync.master.guard import Guard, MergeCounts
-from partner_sync.master.merge import merge_slice
+from partner_sync.master.guard import Guard, Held, MergeCounts
+from partner_sync.master.merge import held_since, merge_slice
 from partner_sync.master.slices import SliceKey
 from partner_sync.partners.fields import Entity
 from partner_sync.partners.model import Partner
 from partner_sync.steps.organizations import Doors, Patience, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
+
+#: Questions of one run: each is a run of its own, and when so much is held at once the partner is to be asked. What is
+#: over is asked by the next run.
+MOST_QUESTIONS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldMerge:
+    """A merge that waits for a person. ``cause``: run key of the merge that was held first for the same reason."""
+
+    organization: str
+    entity: Entity
+    cause: str
+    held: Held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +41,14 @@ class MergeWork:
     guard: Guard = field(default_factory=Guard)
 
 
-def merge_organizations(doors: Doors, work: MergeWork, *, organizations: Sequence[str], patience: Patience) -> None:
+def merge_organizations(
+    doors: Doors, work: MergeWork, *, organizations: Sequence[str], patience: Patience
+) -> tuple[HeldMerge, ...]:
     """Merge the slices of this run; an organization without any was stopped before, and is passed over.
 
-    Raises DatabaseAwayError.
+    Returns what is held and has to be asked about. Raises DatabaseAwayError.
     """
+    held: list[HeldMerge] = []
     with doors.connect("merge") as conn, doors.connect("run") as run:
         outcomes = Outcomes(run, work.run, step="merge")
 
@@ -40,9 +57,20 @@ def merge_organizations(doors: Doors, work: MergeWork, *, organizations: Sequenc
                 done = _merge_entity(conn, work, link=link, entity=entity)
                 if done is not None:
                     outcomes.merged(link.organization, entity, done=done)
+                    held.extend(_questions(conn, work, organization=link.organization, entity=entity, done=done))
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)
         each_organization(links, merge, failed=outcomes.failed, patience=patience)
+    return tuple(held[:MOST_QUESTIONS])
+
+
+def _questions(
+    conn: Connection, work: MergeWork, *, organization: str, entity: Entity, done: MergeCounts
+) -> Iterator[HeldMerge]:
+    if done.held is None:
+        return
+    key = SliceKey(partner=work.partner.slug, organization=organization, entity=entity, run_key=work.run.run_key)
+    yield HeldMerge(organization=organization, entity=entity, cause=held_since(conn, key, done.held), held=done.held)
 
 
 def _merge_entity(conn: Connection, work: MergeWork, *, link: Link, entity: Entity) -> MergeCounts | None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import cron, dag_arguments
+from partner_sync_airflow.building.arguments import QUESTIONS_AT_A_TIME, cron, dag_arguments
 from partner_sync_airflow.notifications import QuestionNotifier
 from partner_sync_airflow.operators.approval import ApproveOperator, SendApprovedOperator
-
-#: A question stays a running run until it is answered, and no question waits behind another.
-_QUESTIONS_AT_A_TIME = 1000
 
 _DOC = """\
 いつもと違う送信の前に、人が承認します。 / A person says yes before an unusual push.
@@ -35,7 +32,7 @@ def build_approve_push(partner: Partner) -> DAG | None:
         schedule=cron(None),
         # A question that nobody can see would be a no: this DAG is on from the first.
         is_paused_upon_creation=False,
-        max_active_runs=_QUESTIONS_AT_A_TIME,
+        max_active_runs=QUESTIONS_AT_A_TIME,
         doc_md=_DOC.replace("{partner}", slug),
     ) as dag:
         approve = ApproveOperator(task_id="approve", partner=slug, notifiers=told)

@@ -14,15 +14,18 @@ from partner_sync_airflow.notifications import PartnerSyncNotifier
 from partner_sync_airflow.retry_policy import FIRST_DELAY_SECONDS, RETRIES, PartnerSyncRetryPolicy
 from partner_sync_airflow.timetables import ByHand, PartnerCron, WeeklyCron
 
-Kind = Literal["master_sync", "schedule_push", "approve_push", "live_push", "reconcile"]
+Kind = Literal["master_sync", "approve_merge", "schedule_push", "approve_push", "live_push", "reconcile"]
 
 TAGS: dict[Kind, str] = {
     "master_sync": "master",
+    "approve_merge": "master",
     "schedule_push": "schedule",
     "approve_push": "schedule",
     "live_push": "schedule",
     "reconcile": "schedule",
 }
+#: A question stays a running run until it is answered, and no question waits behind another.
+QUESTIONS_AT_A_TIME = 1000
 #: Only pushes have something to do for days gone by.
 _NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 

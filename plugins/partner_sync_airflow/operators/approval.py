@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
@@ -14,6 +14,7 @@ from partner_sync.errors import FormError
 from partner_sync_airflow.approvals import (
     QUESTION,
     YES,
+    Question,
     Yes,
     approve_dag,
     approved_run_id,
@@ -50,32 +51,56 @@ class AskOperator(PartnerSyncOperator):
         raise started
 
 
-class ApproveOperator(HITLOperator, SkipMixin):
-    """Shows a person the plan of an unusual push and waits, without a worker, for a yes.
+class Asked(Protocol):
+    """What a person reads of a question."""
 
-    A no, and no answer in time, skip what follows; the notes of this run and of the one that asked say so.
+    @property
+    def subject(self) -> str:
+        """One line."""
+
+    @property
+    def body(self) -> str:
+        """The figures, in Markdown."""
+
+
+class AskPersonOperator(HITLOperator, SkipMixin):
+    """Shows a person a question and waits, without a worker, for a yes. A no, and no answer in time, skip what follows.
+
+    Subclasses say which question, what can be answered (yes, no), and who is told of a no.
 
     :param partner: the partner's slug.
     """
 
     inherits_from_skipmixin = True
     ui_color = "#f7e7c6"
+    answers: ClassVar[tuple[str, str]]
+    #: Codes of the catalogue for a no, and for no answer in time.
+    declined: ClassVar[str]
+    expired: ClassVar[str]
 
     def __init__(self, *, partner: str, notifiers: QuestionNotifier, **kwargs: Any) -> None:
         super().__init__(
             # Filled in when the run is asked: its conf says what.
             subject="",
-            options=[SEND, LEAVE],
-            defaults=LEAVE,
+            options=list(self.answers),
+            defaults=self.answers[1],
             response_timeout=ANSWER_WITHIN,
             notifiers=notifiers,
             **kwargs,
         )
         self.partner = partner
 
+    def question(self, context: Context) -> Asked:
+        """What this run asks; raises ApprovalByHandError for a run that no task has started."""
+        raise NotImplementedError
+
+    def tell(self, context: Context, lines: list[str]) -> None:
+        """Say it where people look."""
+        raise NotImplementedError
+
     def execute(self, context: Context) -> Any:
         with CutChain(), refusals_noted(context):
-            question = question_of(context)
+            question = self.question(context)
             self.subject, self.body = question.subject, question.body
             if (answer := _kept_answer(context)) is not None:
                 return self._conclude(context, answer)
@@ -86,7 +111,8 @@ class ApproveOperator(HITLOperator, SkipMixin):
         with CutChain():
             found = super().execute_complete(context, event)
             by = (found["responded_by_user"] or {}).get("name") or ""
-            answer = {"by": by, "yes": found["chosen_options"] == [SEND] and by != "", "clears": _clears(context)}
+            yes = found["chosen_options"] == [self.answers[0]] and by != ""
+            answer = {"by": by, "yes": yes, "clears": _clears(context)}
             # Airflow may end the task that it has just resumed, and try it again: nobody answers twice.
             context["task_state_store"].set(_ANSWER, answer)
             return self._conclude(context, answer)
@@ -94,10 +120,23 @@ class ApproveOperator(HITLOperator, SkipMixin):
     def _conclude(self, context: Context, answer: dict[str, Any]) -> dict[str, Any]:
         by = str(answer["by"])
         if not answer["yes"]:
-            code = "approval_declined" if by else "approval_expired"
-            _note_both(context, [sentence(code, "ja"), sentence(code, "en"), *([by] if by else [])])
+            code = self.declined if by else self.expired
+            self.tell(context, [sentence(code, "ja"), sentence(code, "en"), *([by] if by else [])])
             self.skip_all_except(context["ti"], [])
         return {"by": by}
+
+
+class ApproveOperator(AskPersonOperator):
+    """Asks about the plan of an unusual push; the notes of this run and of the one that asked say what came of it."""
+
+    answers = (SEND, LEAVE)
+    declined, expired = "approval_declined", "approval_expired"
+
+    def question(self, context: Context) -> Question:
+        return question_of(context)
+
+    def tell(self, context: Context, lines: list[str]) -> None:
+        _note_both(context, lines)
 
 
 def _kept_answer(context: Context) -> dict[str, Any] | None:
@@ -114,15 +153,8 @@ class SendApprovedOperator(PartnerSyncOperator):
     """After a yes: starts the push again with the same form; it plans anew, and asks again when it has grown."""
 
     def work(self, context: Context) -> None:
-        question = question_of(context)
-        answer = context["ti"].xcom_pull(task_ids="approve")
-        with refusals_noted(context):
-            if not answer:
-                raise FormError(
-                    ja="承認の答えがありません。タスクの状態を変えずに、質問に答えてください。",
-                    en="Nobody has said yes: answer the question instead of marking its task.",
-                )
-        yes = Yes(calls=question.calls, by=answer["by"], requested_by=question.requested_by, weekly=question.weekly)
+        question, by = question_of(context), who_said_yes(context)
+        yes = Yes(calls=question.calls, by=by, requested_by=question.requested_by, weekly=question.weekly)
         run_id = approved_run_id(context)
         started = start_run(
             context, dag_id=push_dag(self.partner), run_id=run_id, conf=question.form | as_conf(YES, yes)
@@ -135,6 +167,18 @@ class SendApprovedOperator(PartnerSyncOperator):
             ],
         )
         raise started
+
+
+def who_said_yes(context: Context) -> str:
+    """The login of whoever has answered; raises FormError, and notes it, when the task was marked instead."""
+    answer = context["ti"].xcom_pull(task_ids="approve")
+    with refusals_noted(context):
+        if not answer:
+            raise FormError(
+                ja="承認の答えがありません。タスクの状態を変えずに、質問に答えてください。",
+                en="Nobody has said yes: answer the question instead of marking its task.",
+            )
+    return str(answer["by"])
 
 
 def _note_both(context: Context, lines: list[str]) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.definitions.context import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from partner_sync.errors import DatabaseAwayError, DatabaseRefusedError
 from partner_sync_airflow.causes import OrganizationsStoppedError, StepsFailedError
 from partner_sync_airflow.notifications import notifier_of
 from partner_sync_airflow.operators.base import PartnerSyncOperator, doors, run_key
@@ -91,6 +92,8 @@ def conclude_run(
         write_note(context, "\n".join([*head_of_note(context), *stopped_steps, *visits, *notes]))
     _log.info("%s\n%s", found.note_ja, found.note_en)
     _tell(context, found)
+    if context["dag"].dag_id == f"{partner}__master_sync":
+        tell_findings(context, partner=partner)
     causes = found.new_causes if only_new_causes else (*found.new_causes, *found.known_causes)
     if causes:
         stopped = sorted({code for cause in causes for code in cause.organizations if code})
@@ -109,6 +112,19 @@ def _tell(context: Context, found: Conclusion) -> None:
     for stage, causes in news.items():
         if causes:
             notifier_of(partner_named(found.partner)).tell(context, causes, stage=stage)
+
+
+def tell_findings(context: Context, *, partner: str) -> None:
+    """The digest of findings that opened and that are over; a database that is away leaves them to the next run."""
+    from partner_sync.quality.digest import claim_digest
+
+    try:
+        with doors().connect("run") as conn:
+            digest = claim_digest(conn, partner=partner)
+    except (DatabaseAwayError, DatabaseRefusedError) as error:
+        _log.warning("What is new of the data's quality was not told: %s", error)
+        return
+    notifier_of(partner_named(partner)).tell_findings(context, digest)
 
 
 def _is_of(task_id: str, name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperatorLink
 
-from partner_sync_airflow.operators.master import ValidateOperator
+from partner_sync_airflow.operators.validation import ValidateOperator
 from partner_sync_airflow.pages.addresses import run_address
 
 

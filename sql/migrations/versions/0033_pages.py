@@ -5,7 +5,7 @@ from __future__ import annotations
 from stack.migrations import refuse_downgrade, run_sql_file
 
 revision = "0033"
-down_revision = "0027"
+down_revision = "0032"
 
 
 def upgrade() -> None:

@@ -120,6 +120,55 @@ def test_a_field_that_does_not_fit_is_empty_and_named(changes: dict[str, Any], p
     assert values(mapped).get(problem.field) is None
 
 
+@pytest.mark.parametrize(
+    ("birth", "day"),
+    [
+        ("昭和65年1月1日", date(1990, 1, 1)),
+        ("Ｓ６５．１．１", date(1990, 1, 1)),
+        ("3650101", date(1990, 1, 1)),
+        (3650101, date(1990, 1, 1)),
+        ("昭和64年1月8日", date(1989, 1, 8)),
+        ("大正15年12月25日", date(1926, 12, 25)),
+        ("平成31年5月1日", date(2019, 5, 1)),
+        ("M46.1.1", date(1913, 1, 1)),
+    ],
+)
+def test_a_birth_in_a_year_that_its_era_did_not_have_is_kept_and_noted(birth: object, day: date) -> None:
+    mapped = mapper().map({**GOOD, "birth": birth})
+    assert values(mapped)["birth_date"] == day
+    assert mapped.problems == (FieldProblem("birth_date", "after_its_era", critical=False),)
+
+
+@pytest.mark.parametrize(
+    ("birth", "day"),
+    [
+        ("昭和64年1月7日", date(1989, 1, 7)),
+        ("平成元年1月8日", date(1989, 1, 8)),
+        ("昭和元年12月25日", date(1926, 12, 25)),
+        ("令和元年5月1日", date(2019, 5, 1)),
+        ("平成31年4月30日", date(2019, 4, 30)),
+        ("3130405", date(1938, 4, 5)),
+        ("19900101", date(1990, 1, 1)),
+        ("１９９０年１月１日", date(1990, 1, 1)),
+    ],
+)
+def test_a_birth_within_its_era_is_no_problem(birth: str, day: date) -> None:
+    mapped = mapper().map({**GOOD, "birth": birth})
+    assert (values(mapped)["birth_date"], mapped.problems) == (day, ())
+
+
+@pytest.mark.parametrize("birth", ["昭和元年12月24日", "平成元年1月7日", "令和元年4月30日", "昭和0年1月1日", "3000101"])
+def test_a_birth_before_its_era_is_no_date(birth: str) -> None:
+    mapped = mapper().map({**GOOD, "birth": birth})
+    assert mapped.problems == (FieldProblem("birth_date", "not_a_date", critical=True),)
+
+
+def test_another_date_than_a_birth_may_lie_after_its_era() -> None:
+    section = {**ENTITY, "map": {**ENTITY["map"], "valid_to": {"from": "until", "convert": "date"}}}
+    mapped = compile_entity(made(entity=section), "patient").map({**GOOD, "until": "平成35年3月31日"})
+    assert (values(mapped)["valid_to"], mapped.problems) == (date(2023, 3, 31), ())
+
+
 def nested(depth: int) -> Any:
     return orjson.loads("[" * depth + "]" * depth)
 
