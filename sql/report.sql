@@ -211,10 +211,6 @@ from quarantine.read_keys(%(partner)s, %(organization)s, %(entity)s, %(expectati
 select id, entity, source_key, first_seen_at, reasons, staged, raw
 from quarantine.read_open(%(partner)s, %(organization)s, %(entity)s, %(who)s)
 
--- name: release_record
--- Lets a record in although it fails; written down.
-select quarantine.release_record(%(id)s, %(who)s, %(reason)s) as released
-
 -- name: audit
 -- Who has looked at what, the latest first, a page of it.
 select at, who, action, partner, organization, entity, subject, rows, reason from report.audit

@@ -31,7 +31,7 @@ def make_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(from_this_site)],
+        dependencies=[Depends(from_this_site), Depends(no_nul)],
     )
     app.add_middleware(SafeHeaders)
     app.add_exception_handler(StarletteHTTPException, _refused)
@@ -42,6 +42,12 @@ def make_app() -> FastAPI:
         app.include_router(routes)
     app.add_api_route("/{path:path}", unknown, methods=_METHODS)
     return app
+
+
+def no_nul(request: Request, _person: Reader) -> None:
+    """PostgreSQL takes none in a text; no address of ours has one. Raises HTTPException 404."""
+    if "\0" in request.scope["path"]:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
 
 
 def static(name: str, _person: Reader) -> Response:
