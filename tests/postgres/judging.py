@@ -8,6 +8,7 @@ from functools import cached_property
 
 from partner_sync.database import Connection
 from partner_sync.quality import batch, quarantine
+from partner_sync.quality.batch import Judged
 from partner_sync.quality.record import Score, record
 from partner_sync.quality.suites import Owner, Rule, Severity, Suite
 from postgres.staged import PARTNER, Staged
@@ -58,7 +59,15 @@ class Judging:
         failing = {**failing, **dict.fromkeys(waiting, True)}
         conn, suite = self.conn, Suite(entity="office", rules=(self.rule,), document={})
         with batch.prepared(conn):
-            work = batch.judged(conn, partner=PARTNER, run_key=run_key, entity="office", organizations=[organization])
+            asked = Judged(
+                conn=conn,
+                partner=PARTNER,
+                run_key=run_key,
+                entity="office",
+                organizations=[organization],
+                cp932_partners=[],
+            )
+            work = batch.judged(asked)
             batch.fill(work)
             conn.execute(
                 "insert into failing (row_id, quarantine_id, organization, source_key, fingerprint, failed)"
@@ -75,4 +84,4 @@ class Judging:
             with conn.transaction():
                 work.run("quality.take_turn")
                 quarantine.settle(work, suite)
-                record(work, suite.rules, scores=[score])
+                record(work, suite, scores=[score])

@@ -30,7 +30,11 @@ _ABOUT_EMPTINESS = ("expect_column_values_to_be_null", "expect_column_values_to_
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One expectation as people read it. ``code`` names it within its entity, for ever: figures are kept under it."""
+    """One expectation as people read it. ``code`` names it within its entity, for ever: figures are kept under it.
+
+    ``judges``: records, of which a run may see only those that changed; or what every run sees whole: the visits to
+    come, the slice itself.
+    """
 
     code: str
     column: str
@@ -40,12 +44,14 @@ class Rule:
     ja: str
     en: str
     judges_empty: bool
+    judges: Literal["record", "visit", "slice"] = "record"
 
-    def as_text(self) -> dict[str, str]:
-        """What stands in quality.expectation."""
+    def as_text(self) -> dict[str, object]:
+        """What stands in quality.expectation, and whether a run without a failure ends a finding of it."""
         return {
             "expectation": self.code,
-            "column_name": self.column,
+            "column_name": None if self.judges == "slice" else self.column,
+            "judged_whole": self.judges != "record",
             "dimension": self.dimension,
             "severity": self.severity,
             "owner": self.owner,
@@ -97,7 +103,7 @@ def load_suite(entity: SuiteName) -> Suite:
 def parse_suite(entity: SuiteName, document: Mapping[str, Any]) -> Suite:
     """A suite from its JSON; raises ConfigError when two expectations share a code or one lacks what people read."""
     try:
-        rules = tuple(_rule(each) for each in document["expectations"])
+        rules = tuple(_rule(entity, each) for each in document["expectations"])
     except KeyError as missing:
         raise ConfigError(problem=f"Suite {entity}: an expectation has no {missing}") from None
     return Suite(entity=entity, rules=_apart(entity, rules), document=document)
@@ -109,7 +115,7 @@ def _apart(entity: SuiteName, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return rules
 
 
-def _rule(expectation: Mapping[str, Any]) -> Rule:
+def _rule(entity: SuiteName, expectation: Mapping[str, Any]) -> Rule:
     meta = expectation["meta"]
     return Rule(
         code=meta["code"],
@@ -120,4 +126,5 @@ def _rule(expectation: Mapping[str, Any]) -> Rule:
         ja=meta["ja"],
         en=meta["en"],
         judges_empty=expectation["type"] in _ABOUT_EMPTINESS,
+        judges=entity if entity in ("visit", "slice") else "record",
     )

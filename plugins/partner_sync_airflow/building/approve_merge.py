@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import QUESTIONS_AT_A_TIME, cron, dag_arguments
+from partner_sync_airflow.building.arguments import cron, question_arguments
 from partner_sync_airflow.notifications import MergeQuestionNotifier
 from partner_sync_airflow.operators.approve_merge import ApproveMergeOperator, SyncApprovedOperator
 
@@ -31,12 +31,8 @@ def build_approve_merge(partner: Partner) -> DAG | None:
     slug = partner.slug
     told = MergeQuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
     with DAG(
-        **dag_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs"),
+        **question_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs", doc=_DOC),
         schedule=cron(None),
-        # A question that nobody can see would be a no: this DAG is on from the first.
-        is_paused_upon_creation=False,
-        max_active_runs=QUESTIONS_AT_A_TIME,
-        doc_md=_DOC.replace("{partner}", slug),
     ) as dag:
         approve = ApproveMergeOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SyncApprovedOperator(task_id="sync", partner=slug)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import QUESTIONS_AT_A_TIME, cron, dag_arguments
+from partner_sync_airflow.building.arguments import cron, question_arguments
 from partner_sync_airflow.notifications import QuestionNotifier
 from partner_sync_airflow.operators.approval import ApproveOperator, SendApprovedOperator
 
@@ -28,12 +28,8 @@ def build_approve_push(partner: Partner) -> DAG | None:
     slug = partner.slug
     told = QuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
     with DAG(
-        **dag_arguments(partner, "approve_push", does="送信の承認 / approval of pushes"),
+        **question_arguments(partner, "approve_push", does="送信の承認 / approval of pushes", doc=_DOC),
         schedule=cron(None),
-        # A question that nobody can see would be a no: this DAG is on from the first.
-        is_paused_upon_creation=False,
-        max_active_runs=QUESTIONS_AT_A_TIME,
-        doc_md=_DOC.replace("{partner}", slug),
     ) as dag:
         approve = ApproveOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SendApprovedOperator(task_id="send", partner=slug)

@@ -25,7 +25,7 @@ TAGS: dict[Kind, str] = {
     "reconcile": "schedule",
 }
 #: A question stays a running run until it is answered, and no question waits behind another.
-QUESTIONS_AT_A_TIME = 1000
+_QUESTIONS_AT_A_TIME = 1000
 #: Only pushes have something to do for days gone by.
 _NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
@@ -56,6 +56,16 @@ def dag_arguments(partner: Partner, kind: Kind, *, does: str) -> dict[str, Any]:
             alert=partner.owner.alert,
             names=(partner.name.ja, partner.name.en),
         ),
+    }
+
+
+def question_arguments(partner: Partner, kind: Kind, *, does: str, doc: str) -> dict[str, Any]:
+    """The arguments of a DAG of which each run is a question to a person; ``doc`` may name the partner."""
+    return dag_arguments(partner, kind, does=does) | {
+        # A question that nobody can see would be a no: such a DAG is on from the first.
+        "is_paused_upon_creation": False,
+        "max_active_runs": _QUESTIONS_AT_A_TIME,
+        "doc_md": doc.replace("{partner}", partner.slug),
     }
 
 
