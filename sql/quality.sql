@@ -18,12 +18,17 @@ reset enable_nestloop; reset work_mem; reset jit
 drop table if exists pg_temp.batch, pg_temp.aside, pg_temp.known_office, pg_temp.failing, pg_temp.twin, pg_temp.writes_files
 
 -- name: read_slices
--- The organizations whose slice extract has left, complete or not; the others have nothing to judge.
-select organization
-from staging.slice
-where partner = %(partner)s and entity = %(entity)s and run_key = %(run_key)s and state in ('complete', 'incomplete')
-  and organization = any (%(organizations)s)
-order by organization
+-- The organizations whose slice extract has left, complete or not; the others have nothing to judge. Nor has a run whose
+-- rows a newer listing has taken away: it would undo what the newer one's judgement has left out and let in.
+select s.organization
+from staging.slice s
+where s.partner = %(partner)s and s.entity = %(entity)s and s.run_key = %(run_key)s and s.state in ('complete', 'incomplete')
+  and s.organization = any (%(organizations)s)
+  and not exists (
+      select from staging.slice n
+      where (n.partner, n.organization, n.entity) = (s.partner, s.organization, s.entity)
+        and (n.started_at, n.run_key) > (s.started_at, s.run_key))
+order by s.organization
 
 -- name: make_known_office
 -- The offices that the records judged may name.

@@ -59,7 +59,8 @@ class Judging:
         failing = {**failing, **dict.fromkeys(waiting, True)}
         conn, suite = self.conn, Suite(entity="office", rules=(self.rule,), document={})
         with batch.prepared(conn):
-            asked = Judged(
+            # Also where a newer run has listed the same: what the judgement writes must stand that too.
+            work = Judged(
                 conn=conn,
                 partner=PARTNER,
                 run_key=run_key,
@@ -67,7 +68,6 @@ class Judging:
                 organizations=[organization],
                 cp932_partners=[],
             )
-            work = batch.judged(asked)
             batch.fill(work)
             conn.execute(
                 "insert into failing (row_id, quarantine_id, organization, source_key, fingerprint, failed)"
