@@ -49,15 +49,20 @@ with recursive walk as (
 select organization, entity from walk
 
 -- name: recent_runs
--- The last runs of a partner, newest first, all organizations together.
-select run_key, max(at) as at, sum(evaluated)::bigint as evaluated, sum(quarantined)::bigint as quarantined,
-    sum(returned)::bigint as returned, sum(waiting)::bigint as waiting
-from (
-    select run_key, at, evaluated, quarantined, returned, waiting from report.run
-    where partner = %(partner)s and entity = %(entity)s order by at desc limit 600) last
-group by run_key
+-- The last runs of a partner, newest first, all organizations together: found among its last rows, summed over all.
+with last as materialized (
+    select run_key, at from report.run
+    where partner = %(partner)s and entity = %(entity)s order by at desc limit 600
+), chosen as materialized (
+    select run_key from last group by run_key order by max(at) desc limit 12
+)
+select r.run_key, max(r.at) as at, sum(r.evaluated)::bigint as evaluated, sum(r.quarantined)::bigint as quarantined,
+    sum(r.returned)::bigint as returned, sum(r.waiting)::bigint as waiting
+from chosen c
+join report.run r using (run_key)
+where r.partner = %(partner)s and r.entity = %(entity)s
+group by r.run_key
 order by at desc
-limit 12
 
 -- name: entity_scores
 -- Weights of an entity of a partner by day and dimension.

@@ -108,3 +108,13 @@ def test_fields_that_appeared_changed_or_vanished_are_shown_and_known_ones_not(
     rows = Report(page, ["honoka"]).rows("report.drift", **asked)
     assert {row["path"]: row["status"] for row in rows} == {"new": "new", "other": "changed", "gone": "vanished"}
     assert all(row["since_at"] for row in rows)
+
+
+def test_a_run_over_very_many_organizations_is_summed_over_all_of_them(database: Database, page: Connection) -> None:
+    database.admin().execute(
+        "insert into quality.run (partner, organization, entity, run_key, evaluated, quarantined, returned, waiting,"
+        " last_row_id, at) select 'many', 'o' || n, 'patient', 'r' || run, 1, 0, 0, 0, 1, now() - run * interval '1 day'"
+        " from generate_series(1, 400) n, generate_series(1, 3) run"
+    )
+    runs = Report(page, ["many"]).rows("report.recent_runs", partner="many", entity="patient")
+    assert [(row["run_key"], row["evaluated"]) for row in runs] == [("r1", 400), ("r2", 400)]
