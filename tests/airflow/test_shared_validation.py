@@ -138,6 +138,14 @@ def test_a_run_that_nobody_judges_in_time_is_red_and_is_not_judged_afterwards(sh
         judge_all()
 
 
+def test_a_run_whose_wish_was_withdrawn_before_is_red_and_does_not_go_on_unjudged(shared):
+    operator, _ = asks()
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    for _ in range(2):
+        with pytest.raises(ValidationOverdueError):
+            operator.resume(context(), None, until_at=past)
+
+
 def test_a_run_that_was_judged_at_the_last_moment_goes_on(shared):
     staged(shared)
     operator, _ = asks()

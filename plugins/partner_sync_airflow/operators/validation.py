@@ -69,10 +69,9 @@ class ValidateOperator(PartnerSyncOperator):
                 return
             if datetime.now(UTC) < last_moment:
                 self._wait(context, until_at=last_moment)
-            if give_up_waiting(doors(), run):
+            if give_up_waiting(doors(), run) or not validated_elsewhere(doors(), run):
                 minutes = int(SHARED_WITHIN.total_seconds() / 60)
                 raise ValidationOverdueError(partner=self.partner, minutes=minutes)
-            validated_elsewhere(doors(), run)
 
     def _wait(self, context: Context, *, until_at: datetime) -> NoReturn:
         """Give the worker back; the log and the run's note say what is waited for, and until when."""
