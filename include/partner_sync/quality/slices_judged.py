@@ -9,6 +9,8 @@ from partner_sync.quality.batch import Judged
 def fill(work: Judged) -> int:
     """Make the batch, one row a slice; returns how many are worth judging."""
     with work.conn.transaction():
+        # Two judgements at once would write the same fields, each in its own order.
+        work.run("quality.take_turn")
         work.run("quality_drift.note_fields")
         work.run("quality_drift.note_vanished", most_paths=MAX_PATHS)
         work.run("quality_drift.forget_vanished")
