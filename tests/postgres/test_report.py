@@ -113,8 +113,23 @@ def test_fields_that_appeared_changed_or_vanished_are_shown_and_known_ones_not(
 def test_a_run_over_very_many_organizations_is_summed_over_all_of_them(database: Database, page: Connection) -> None:
     database.admin().execute(
         "insert into quality.run (partner, organization, entity, run_key, evaluated, quarantined, returned, waiting,"
-        " last_row_id, at) select 'many', 'o' || n, 'patient', 'r' || run, 1, 0, 0, 0, 1, now() - run * interval '1 day'"
+        " last_row_id, at)"
+        " select 'many', 'o' || n, 'patient', 'r' || run, 1, 0, 0, 0, 1, now() - run * interval '1 day'"
         " from generate_series(1, 400) n, generate_series(1, 3) run"
     )
     runs = Report(page, ["many"]).rows("report.recent_runs", partner="many", entity="patient")
     assert [(row["run_key"], row["evaluated"]) for row in runs] == [("r1", 400), ("r2", 400)]
+
+
+def test_a_failing_key_has_our_id_as_a_person_has_joined_it_else_as_it_was_merged(
+    database: Database, page: Connection
+) -> None:
+    database.admin().execute(
+        "insert into canonical.crosswalk (partner, organization, entity, source_key, canonical_id, mastered,"
+        " first_run_key) select 'honoka', 'aoba', 'patient', 'KEY-' || n, n, true, 'r' from generate_series(1, 3) n;"
+        " insert into canonical.key_map (partner, organization, entity, canonical_id, source_key, joined_by)"
+        " values ('honoka', 'aoba', 'patient', 9, 'KEY-2', 'tester'), ('honoka', 'aoba', 'patient', 3, 'NEW', 'tester')"
+    )
+    found = page.execute("select canonical_id from report.failing_key").fetchall()
+    assert sorted(row["canonical_id"] for row in found if row["canonical_id"]) == [1, 9]
+    assert len(found) == 60
