@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG
 
 from partner_sync.partners.model import Partner
-from partner_sync_airflow.building.arguments import question_arguments
+from partner_sync_airflow.building.arguments import cron, question_arguments
 from partner_sync_airflow.notifications import MergeQuestionNotifier
 from partner_sync_airflow.operators.approve_merge import ApproveMergeOperator, SyncApprovedOperator
 
@@ -30,9 +30,8 @@ def build_approve_merge(partner: Partner) -> DAG | None:
         return None
     slug = partner.slug
     told = MergeQuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
-    with DAG(
-        **question_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs", doc=_DOC)
-    ) as dag:
+    arguments = question_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs", doc=_DOC)
+    with DAG(**arguments, schedule=cron(None)) as dag:
         approve = ApproveMergeOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SyncApprovedOperator(task_id="sync", partner=slug)
     return dag
