@@ -37,7 +37,7 @@ def record(work: Judged, rules: Sequence[Rule], *, scores: Iterable[Score]) -> N
     values = _as_arrays(scores)
     days = _days(work)
     _move_findings(work, rules, values=values)
-    work.run("quality.record_runs", critical=[rule.code for rule in rules if rule.severity == "critical"])
+    work.run("quality.record_runs", critical=[rule.code for rule in rules if rule.quarantines])
     work.run("quality.forget_results")
     work.run("quality.record_results", expectations=Jsonb([rule.as_reason() for rule in rules]), **values)
     for day in sorted(days | _days(work)):
