@@ -60,7 +60,8 @@ test: $(INSTALLED) ## the suite; starts what it needs by itself (ARGS="-k name" 
 
 test-long: $(INSTALLED) ## faults and long runs, and the pages in a browser (as root it installs Debian's chromium)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
-	  || { apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-ipafont-gothic; } >/dev/null
+	  || { apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-ipafont-gothic; } >/dev/null \
+	  || echo "Chromium could not be installed; the tests of the pages in a browser will fail." >&2
 	@$(BIN)/pytest -m long $(ARGS) || test $$? -eq 5
 
 bench: $(INSTALLED) ## the figures of the README

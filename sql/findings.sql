@@ -75,10 +75,10 @@ update quality.finding f
 set closed_run_key = %(run_key)s, closed_at = now()
 from unnest(%(of_organization)s::text[], %(of_expectation)s::text[], %(evaluated)s::integer[], %(failed)s::integer[])
     s (organization, expectation, evaluated, failed)
-join jsonb_to_recordset(%(texts)s::jsonb) t (expectation text, column_name text) using (expectation)
+join jsonb_to_recordset(%(texts)s::jsonb) t (expectation text, judged_whole boolean) using (expectation)
 where f.partner = %(partner)s and f.entity = %(entity)s and f.organization = s.organization
   and f.expectation = s.expectation and f.closed_at is null and s.evaluated > 0 and s.failed = 0
-  and (t.column_name is null or s.organization = any (%(whole)s::text[]) or (f.known_all and not exists (
+  and (t.judged_whole or s.organization = any (%(whole)s::text[]) or (f.known_all and not exists (
         select from quarantine.failing_key k
         where (k.partner, k.organization, k.entity, k.expectation)
             = (f.partner, f.organization, f.entity, f.expectation))))

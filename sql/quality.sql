@@ -110,7 +110,7 @@ create temp table batch (
     source_updated_at timestamptz, office_key text, family_name text, given_name text, family_kana text, given_kana text,
     birth_date date, gender text, postal_code text, city text, phone text, insurer_number text, insured_number text,
     care_level text, valid_from date, valid_to date, office_found boolean, insurance_complete boolean,
-    name_for_file text, address_for_file text
+    insured_people integer, name_for_file text, address_for_file text
 )
 
 -- name: fill_batch_patient
@@ -123,6 +123,7 @@ select s.row_id, s.quarantine_id, s.copy, s.organization, s.source_key, s.finger
     case when s.office_key is not null
         then (s.organization::text, s.office_key) in (select o.organization, o.source_key from known_office o) end,
     (s.insurer_number is null) = (s.insured_number is null),
+    case when s.insurer_number is not null and s.insured_number is not null then 1 end,
     case when s.for_file then concat_ws(' ', s.family_name, s.given_name, s.family_kana, s.given_kana) end,
     case when s.for_file then concat_ws(' ', s.prefecture, s.city, s.street) end
 from {source} s
@@ -162,7 +163,7 @@ create temp table twin (row_id bigint not null, copy integer not null, kinds int
 -- Rows of one key: exact repeats (all but one are marked), and different contents, which are counted. Content is what a
 -- merge would write: every column but the raw record and where the row stood. Keys are compared by a hash first, which
 -- is less to sort; keys that share one are told apart at the end.
-with named as (
+with named as not materialized (
     select row_id, organization, source_key, fingerprint,
         hashtextextended(coalesce(source_key, fingerprint), hashtext(organization)) as hash
     from batch
@@ -212,6 +213,26 @@ create temp table failing (
 -- name: make_aside
 -- The records that need no judgement: exact repeats and clean deletions.
 create temp table aside (row_id bigint not null, organization text not null, source_key text, repeated boolean not null)
+
+-- name: mark_insured_twice
+-- Patients with one certificate among them: how many they are. Compared by a hash first, as in find_twins.
+with insured as not materialized (
+    select organization, insurer_number, insured_number, coalesce(source_key, fingerprint) as name,
+        hashtext(insured_number) as hash
+    from batch
+    where insured_people = 1
+), candidate as materialized (
+    select organization, insurer_number, insured_number, name from insured
+    where coalesce(hash in (select hash from insured group by hash having count(*) > 1), false)
+), shared as materialized (
+    select organization, insurer_number, insured_number, count(distinct name) as people
+    from candidate group by organization, insurer_number, insured_number having count(distinct name) > 1
+)
+update batch b
+set insured_people = s.people
+from shared s
+where s.organization = b.organization and s.insurer_number = b.insurer_number and s.insured_number = b.insured_number
+  and coalesce(b.insured_number in (select insured_number from shared), false)
 
 -- name: count_batch
 -- How many records there are to judge.

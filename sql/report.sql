@@ -129,16 +129,14 @@ where partner = %(partner)s and entity = %(entity)s and expectation = %(expectat
 order by organization, first_seen_at, canonical_id
 limit %(limit)s offset %(offset)s
 
--- name: drift_is_there
--- Whether the database has the view of schema drift.
-select to_regclass('report.drift') is not null as there
-
 -- name: drift
--- What has changed in the form of a partner's records, newest first. {source} is report.drift.
-select organization, path, change, was, is_now, first_seen_at, last_seen_at from {source}
-where partner = %(partner)s and entity = %(entity)s
+-- Fields of a partner's records that are new, changed or gone, the latest first.
+select organization, path, status, types, changed_from, share, last_seen_at,
+    case status when 'vanished' then vanished_at when 'changed' then changed_at else first_seen_at end as since_at
+from report.drift
+where partner = %(partner)s and entity = %(entity)s and status <> 'known'
   and (%(organization)s::text = '' or organization = %(organization)s)
-order by last_seen_at desc, path
+order by since_at desc, path, organization
 limit 50
 
 -- name: run_slices
@@ -212,10 +210,6 @@ from quarantine.read_keys(%(partner)s, %(organization)s, %(entity)s, %(expectati
 -- The records of an organization that wait, for a file; written down as a download of %(who)s.
 select id, entity, source_key, first_seen_at, reasons, staged, raw
 from quarantine.read_open(%(partner)s, %(organization)s, %(entity)s, %(who)s)
-
--- name: release_record
--- Lets a record in although it fails; written down.
-select quarantine.release_record(%(id)s, %(who)s, %(reason)s) as released
 
 -- name: audit
 -- Who has looked at what, the latest first, a page of it.

@@ -30,7 +30,7 @@ select 'honoka', 'aoba', 'patient', case when n <> 3 then 'KEY-' || n end, case 
     '[{"name": {"family": "=SECRET山田", "given": "<img src=x onerror=alert(1)>"}, "<b>field</b>": "𠮷", "n": 12, "f": 1.5, "ok": true, "none": null, "list": ["a", {"b": 1}]}]',
     'honoka__master_sync/manual__2026-11-28T11:00:00+00:00', 'honoka__master_sync/manual__2026-11-28T11:00:00+00:00',
     now() - n * interval '1 day'
-from generate_series(1, 3) n;
+from generate_series(1, 4) n;
 insert into quarantine.failing_key (partner, organization, entity, expectation, source_key, first_run_key, last_run_key)
 select 'honoka', 'aoba', 'patient', 'family_name_present', 'KEY-' || n, 'r', 'r' from generate_series(1, 60) n;
 insert into audit.event (who, action, partner, organization, rows, reason)

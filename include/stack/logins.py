@@ -4,6 +4,8 @@ from __future__ import annotations
 
 DATABASE = "partner_sync"
 OWNER = "partner_sync_owner"
+#: Reads the report's views with a BI tool; handed out to people.
+ANALYST = "sync_analyst"
 WRITERS = (
     "sync_extract",
     "sync_validate",
@@ -14,7 +16,7 @@ WRITERS = (
     "sync_push",
     "sync_run",
     "sync_reader",
-    "sync_analyst",
+    ANALYST,
     "sync_page",
 )
 

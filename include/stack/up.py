@@ -13,6 +13,7 @@ from stack.airflow_setup import migrate_metadata, put_connections, write_setting
 from stack.bootstrap import bootstrap
 from stack.commands import run_command
 from stack.installation import ADMIN_URL, Installation
+from stack.logins import ANALYST, DATABASE
 from stack.postgres import wait_until_ready
 from stack.programs import AIRFLOW_PROGRAMS, Program, airflow_programs, postgres_program
 from stack.progress import say, step
@@ -43,7 +44,22 @@ def describe(installation: Installation) -> str:
     """The address and the logins, for the person who has waited."""
     lines = [f"Airflow: {installation.airflow_url}"]
     lines += [f"  login {login:7} password {password_of(installation.secret_store, login)}" for login in PEOPLE]
+    lines += _report_of(installation)
     return "\n".join(lines)
+
+
+def _report_of(installation: Installation) -> list[str]:
+    """Where a BI tool finds the report. Its password is handed out to fewer people than read this, so it stays in its
+    file.
+    """
+    known = installation.remembered("address")
+    if known is None:
+        return []
+    address = Address(**known)
+    return [
+        f"Report for BI tools: host {address.host}, port {address.port}, database {DATABASE}, schema report",
+        f"  login {ANALYST}, password in {installation.home.secrets_file} (docs/data-quality.md)",
+    ]
 
 
 def _start_embedded(installation: Installation, programs: list[Program]) -> str:

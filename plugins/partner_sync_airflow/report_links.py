@@ -1,11 +1,13 @@
-"""Where the pages of the report are, for alerts and links: below Airflow's own address."""
+"""Where the page of a run is, as a whole address, for alerts."""
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import urljoin
 
 from airflow.sdk.configuration import conf
 from airflow.sdk.definitions.context import Context
+
+from partner_sync_airflow.pages.addresses import run_address
 
 #: Runs of this kind of DAG have a page.
 _KIND = "master_sync"
@@ -16,10 +18,8 @@ def report_url(context: Context) -> str | None:
 
     None for other DAGs than ``<partner>__master_sync``, and where Airflow was not told its own address (api.base_url).
     """
-    from partner_sync_airflow.operators.base import run_key
-
-    partner, _, kind = context["ti"].dag_id.partition("__")
+    ti = context["ti"]
     base: str | None = conf.get("api", "base_url", fallback=None)
-    if kind != _KIND or not base:
+    if not ti.dag_id.endswith(f"__{_KIND}") or not base:
         return None
-    return f"{base.rstrip('/')}/quality/runs/{partner}/{quote(run_key(context), safe='')}"
+    return urljoin(base, run_address(ti.dag_id, ti.run_id))

@@ -2,10 +2,19 @@
 -- times a run, so they are expressions that the planner puts in place, and their patterns count no repeats, which would
 -- cost three times as much.
 
--- Six digits, or eight with the leading law; the check digit of either is over all digits before it.
+-- Of two digits, what M10-W21 adds for them modulo 10: the digit sum of twice the first, and the second. One byte a pair.
+create function quality.pair_sum(pair integer) returns integer
+    language sql immutable parallel safe
+    return get_byte('\x0001020304050607080902030405060708090001040506070809000102030607080900010203040508090001020304050607'
+        '0102030405060708090003040506070809000102050607080900010203040708090001020304050609000102030405060708'::bytea, pair);
+
+-- Six digits, or eight with the leading law; the check digit of either is over all digits before it. By pairs: the text is
+-- read as a number once for each, and quality.check_digit_ok would read it fifteen times.
 create or replace function quality.insurer_number_ok(number text) returns boolean
     language sql immutable parallel safe
-    return case when octet_length(number) in (6, 8) and number !~ '[^0-9]' then quality.check_digit_ok(number::bigint)
+    return case when octet_length(number) in (6, 8) and number !~ '[^0-9]'
+        then (quality.pair_sum(number::integer % 100) + quality.pair_sum(number::integer / 100 % 100)
+            + quality.pair_sum(number::integer / 10000 % 100) + quality.pair_sum(number::integer / 1000000)) % 10 = 0
         else false end;
 
 -- Ten digits, or H and nine for those on public assistance alone; there is no national check digit (domain facts, c1).
@@ -29,10 +38,10 @@ create function quality.phone_number_ok(number text) returns boolean
     return (number like '0%' and octet_length(replace(number, '-', '')) between 10 and 11 and number !~ '[^0-9-]')
         or translate(number, '-(). ', '') ~ '^0[0-9]{9,10}$';
 
--- A family name that stands for a patient who was made up to try the software out: nothing but such a word.
-create function quality.names_a_test_person(name text) returns boolean
+-- Not a family name that stands for a patient who was made up to try the software out: nothing but such a word.
+create function quality.no_test_person(name text) returns boolean
     language sql immutable parallel safe
-    return name ~ ('^(テスト|てすと|ﾃｽﾄ|[TtＴｔ][EeＥｅ][SsＳｓ][TtＴｔ]|ダミー|ﾀﾞﾐｰ|[DdＤｄ][UuＵｕ][MmＭｍ][MmＭｍ][YyＹｙ])'
+    return strpos('テてﾃTtＴｔダﾀDdＤｄ', left(name, 1)) = 0 or name !~ ('^(テスト|てすと|ﾃｽﾄ|[TtＴｔ][EeＥｅ][SsＳｓ][TtＴｔ]|ダミー|ﾀﾞﾐｰ|[DdＤｄ][UuＵｕ][MmＭｍ][MmＭｍ][YyＹｙ])'
         '(患者|利用者|職員|用)?[0-9０-９ 　]*$');
 
 -- Whether CP932 (MS932) can hold the text: the characters that Python's codec cp932 encodes, user-defined area included.
@@ -110,7 +119,7 @@ create function quality.fits_cp932(value text) returns boolean
         '\uFF61-\uFF9F\uFFE0-\uFFE5'
         ']');
 
-revoke execute on function quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
-    quality.names_a_test_person, quality.fits_cp932 from public;
-grant execute on function quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
-    quality.names_a_test_person, quality.fits_cp932 to sync_validate;
+revoke execute on function quality.pair_sum, quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
+    quality.no_test_person, quality.fits_cp932 from public;
+grant execute on function quality.pair_sum, quality.insured_number_ok, quality.kana_ok, quality.postal_code_ok, quality.phone_number_ok,
+    quality.no_test_person, quality.fits_cp932 to sync_validate;

@@ -32,17 +32,24 @@ grant execute on function quality.claim_findings to sync_run;
 -- What a run said of dimension and severity last on a day is what the day says.
 create function quality.figures_by_day(p_partner text, p_entity text, p_day date) returns setof quality.day
     language sql stable as $$
-    select r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date,
-        (array_agg(s.dimension order by r.at desc, r.run_key desc))[1],
-        (array_agg(s.severity order by r.at desc, r.run_key desc))[1],
-        count(*)::integer, sum(s.evaluated)::bigint, sum(s.failed)::bigint
-    from quality.run r
-    join quality.result s on s.partner = r.partner and s.organization = r.organization and s.entity = r.entity
-        and s.run_key = r.run_key
-    where (p_partner is null or r.partner = p_partner) and (p_entity is null or r.entity = p_entity)
-      and (p_day is null or (r.at >= p_day::timestamp at time zone 'Asia/Tokyo'
-          and r.at < (p_day + 1)::timestamp at time zone 'Asia/Tokyo'))
-    group by r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date
+    select f.partner, f.organization, f.entity, f.expectation, f.day,
+        (array_agg(f.dimension order by f.last_at desc, f.dimension))[1],
+        (array_agg(f.severity order by f.last_at desc, f.severity))[1],
+        sum(f.runs)::integer, sum(f.evaluated)::bigint, sum(f.failed)::bigint
+    from (
+        select r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date as day,
+            s.dimension, s.severity, count(*) as runs, sum(s.evaluated) as evaluated, sum(s.failed) as failed,
+            max(r.at) as last_at
+        from quality.run r
+        join quality.result s on s.partner = r.partner and s.organization = r.organization and s.entity = r.entity
+            and s.run_key = r.run_key
+        where (p_partner is null or r.partner = p_partner) and (p_entity is null or r.entity = p_entity)
+          and (p_day is null or (r.at >= p_day::timestamp at time zone 'Asia/Tokyo'
+              and r.at < (p_day + 1)::timestamp at time zone 'Asia/Tokyo'))
+        group by r.partner, r.organization, r.entity, s.expectation, (r.at at time zone 'Asia/Tokyo')::date,
+            s.dimension, s.severity
+    ) f
+    group by f.partner, f.organization, f.entity, f.expectation, f.day
 $$;
 revoke execute on function quality.figures_by_day from public;
 grant execute on function quality.figures_by_day to sync_validate;
@@ -152,6 +159,10 @@ left join lateral (
     select max(r.at) as released_at from quarantine.release r
     where r.quarantine_id = q.id and r.content = md5(q.staged::text)) l on true;
 
+create view report.organization as select code as organization, name from sync.organization;
+comment on view report.organization is '法人 / The organizations'' names, to be joined by their code.';
+grant select on report.organization to sync_analyst, sync_page;
+
 -- What each column of the report means, as a BI tool shows it.
 
 comment on column report.expectation.entity is '対象 / office, practitioner, patient or visit.';
@@ -163,6 +174,8 @@ comment on column report.expectation.owner is '担当 / Who acts on a failure: u
 comment on column report.expectation.ja is '説明 / What is expected, in Japanese.';
 comment on column report.expectation.en is 'What is expected, in English.';
 comment on column report.expectation.weight is '重み / How much one value counts in a score: critical 5, warning 2, info 1.';
+comment on column report.organization.organization is '法人コード / Our own code of the organization.';
+comment on column report.organization.name is '法人名 / Its name.';
 comment on column report.run.partner is '連携先 / The partner''s slug, as in its file.';
 comment on column report.run.organization is '法人コード / Our own code of the organization.';
 comment on column report.run.entity is '対象 / office, practitioner, patient or visit.';
@@ -261,3 +274,14 @@ comment on column report.audit.entity is '対象 / Empty: all.';
 comment on column report.audit.subject is '対象の番号 / Our own id of the quarantined record, where it was one.';
 comment on column report.audit.rows is '件数 / How many records were shown, downloaded or released.';
 comment on column report.audit.reason is '理由 / The reason of a release, or which expectation''s keys were shown.';
+comment on column report.drift.partner is '連携先 / The partner''s slug.';
+comment on column report.drift.organization is '法人コード / Our own code of the organization.';
+comment on column report.drift.entity is '対象 / office, practitioner or patient.';
+comment on column report.drift.first_seen_at is '初回 / When a listing had it first.';
+comment on column report.drift.first_run_key is '初回の実行 / The run that had it first.';
+comment on column report.drift.last_seen_at is '最終 / When a listing had it last.';
+comment on column report.drift.last_run_key is '最終の実行 / The run that had it last.';
+comment on column report.drift.changed_at is '変化 / When its types changed last.';
+comment on column report.drift.changed_run_key is '変化した実行 / The run in which they changed.';
+comment on column report.drift.vanished_at is '消失 / Since when full listings have it no longer.';
+comment on column report.drift.vanished_run_key is '消失した実行 / The run that missed it first.';

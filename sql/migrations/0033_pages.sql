@@ -12,6 +12,9 @@ select w.partner, l.at as last_run_at, l.run_key as last_run_key
 from walk w
 cross join lateral (select r.at, r.run_key from quality.run r where r.partner = w.partner order by r.at desc limit 1) l;
 comment on view report.partner is '連携先 / Each partner that has been validated, and its last run.';
+comment on column report.partner.partner is '連携先 / The partner''s slug, as in its file.';
+comment on column report.partner.last_run_at is '最終実行日時 / When its last judgement was written.';
+comment on column report.partner.last_run_key is '最終実行 / The DAG run that wrote it: <DAG id>/<run id>.';
 
 -- The same as partner_sync.masking.masked: names, types and lengths, never a value (rule 15).
 create function quarantine.masked(value jsonb) returns jsonb
@@ -43,6 +46,8 @@ grant select on report.partner to sync_analyst, sync_page;
 -- Long lists, oldest first and newest first, page by page.
 create index row_open_by_age on quarantine.row (first_seen_at, id) where status = 'open';
 create index row_open_by_partner on quarantine.row (partner, first_seen_at, id) where status = 'open';
+-- A partner of many organizations: the days that a page shows, and not the year.
+create index day_of_entity on quality.day (partner, entity, day);
 create index finding_open_by_partner on quality.finding (partner, last_seen_at desc, id) where closed_at is null;
 create index finding_closed_by_partner on quality.finding (partner, closed_at desc, id) where closed_at is not null;
 create index finding_closed_run on quality.finding (closed_run_key) where closed_at is not null;

@@ -67,7 +67,7 @@ def test_what_opened_is_told_once_by_severity_with_sentences_and_organizations(a
     assert "critical 1, warning 2" in text
     assert "- [warning] patients: The phone number looks like one. / aoba, wakaba / 6 of 200 failed" in text
     assert text.index("[重大]") < text.index("[警告]")
-    assert "連携先(ほのか記録 (honoka))" in text
+    assert "担当: 連携先(ほのか記録)" in text
     assert text.endswith(body["url"])
 
 
@@ -133,7 +133,7 @@ def test_a_digest_holds_nothing_but_counts_codes_and_sentences(alerts, database)
 
 def test_the_page_of_a_run_is_below_airflows_own_address(monkeypatch):
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/sync/")
-    key = "honoka__master_sync%2Fscheduled__2026-11-28T00%3A00%3A00%2B09%3A00"
+    key = "honoka__master_sync/scheduled__2026-11-28T00%3A00%3A00%2B09%3A00"
     assert report_url(context()) == f"https://airflow.example/sync/quality/runs/honoka/{key}"
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import psycopg
 
 from benchmarks import floor
+from benchmarks.memory import child_environment
 from benchmarks.server import database
 from benchmarks.sync import MasterSync
 from sandbox.running import MemoryServer
 
 STEPS = ("extract", "validate", "merge")
+GENERATIONS = (("first load", 1), ("second generation, 10 % changed", 2), ("the same again", 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,8 @@ class Figures:
         return f"| {self.name} | {sums} | {steps} | {self.changes} |"
 
 
-def measure(*, records: int, page_size: int, dirty: float) -> list[Figures]:
-    """First load, a second generation with a tenth changed, and the same again."""
+def measure(*, records: int, page_size: int, dirty: float, loads: int = len(GENERATIONS)) -> list[Figures]:
+    """First load, a second generation with a tenth changed, and the same again; or the first so many of them."""
     with MemoryServer(records=records, page_size=page_size, dirty=dirty) as server, database() as servers:
         sync = MasterSync(servers, server.base_url)
         try:
@@ -52,7 +57,7 @@ def measure(*, records: int, page_size: int, dirty: float) -> list[Figures]:
                 floor.prepare(admin)
                 floor.run(admin, server.base_url, page_size)
                 floor.prepare(admin)
-                return list(_generations(sync, server, admin, page_size))
+                return list(islice(_generations(sync, server, admin, page_size), loads))
         finally:
             sync.close()
 
@@ -60,8 +65,9 @@ def measure(*, records: int, page_size: int, dirty: float) -> list[Figures]:
 def _generations(
     sync: MasterSync, server: MemoryServer, admin: psycopg.Connection, page_size: int
 ) -> Iterator[Figures]:
-    for name, generation in (("first load", 1), ("second generation, 10 % changed", 2), ("the same again", 2)):
-        server.generation(generation)
+    for name, generation in GENERATIONS:
+        if generation > 1:
+            server.generation(generation)
         empty = generation == 1
         before_seconds = _floor_seconds(admin, server, page_size, into_empty=empty)
         counts = sync.run("patient", name.replace(" ", "-"))
@@ -77,6 +83,22 @@ def _floor_seconds(admin: psycopg.Connection, server: MemoryServer, page_size: i
     started = time.perf_counter()
     floor.run(admin, server.base_url, page_size)
     return time.perf_counter() - started
+
+
+def import_seconds() -> float:
+    """What a task of its own pays before it can validate."""
+    started = time.perf_counter()
+    command = [sys.executable, "-c", "import partner_sync.quality.custom_expectations"]
+    subprocess.run(command, env=child_environment(), check=True)
+    return time.perf_counter() - started
+
+
+def report_with_imports(figures: list[Figures], *, records: int, page_size: int, dirty: float) -> str:
+    """The table, and what becomes of the ratio when the import counts."""
+    seconds = import_seconds()
+    ratios = ", ".join(f"{(each.total_seconds + seconds) / each.floor_seconds:.2f}" for each in figures)
+    table = report(figures, records=records, page_size=page_size, dirty=dirty)
+    return f"{table}\n\nWith the import, {seconds:.1f} s in a process of its own: {ratios} times the floor."
 
 
 def report(figures: list[Figures], *, records: int, page_size: int, dirty: float) -> str:

@@ -25,13 +25,17 @@ def report(sizes: tuple[int, ...]) -> str:
     return "\n".join(lines + [f"| {size:,} | {_in_a_child(size)} |" for size in sizes])
 
 
+def child_environment() -> dict[str, str]:
+    """Ours, with the project's folders on the path."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(str(PROJECT / part) for part in ("include", "tests"))}
+
+
 def _in_a_child(records: int) -> str:
     """Run ``child`` in a new process; its database and server are its own."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(PROJECT / part) for part in ("include", "tests"))}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "figures"
         command = [sys.executable, "-m", "benchmarks", "memory-child", "--records", str(records), "--out", str(out)]
-        subprocess.run(command, env=environment, check=True)
+        subprocess.run(command, env=child_environment(), check=True)
         return out.read_text(encoding="utf-8")
 
 

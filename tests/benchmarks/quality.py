@@ -6,7 +6,6 @@ gives its peak back. The library is imported before the clock starts.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import LiteralString, cast
 
 import psycopg
 
-from benchmarks.memory import PROJECT
+from benchmarks.memory import child_environment
 from benchmarks.quality_child import ORGANIZATION, PARTNER, RUN_KEY, URL_VARIABLE
 from benchmarks.server import Servers, database
 from partner_sync.database import connect
@@ -51,10 +50,7 @@ def _fill(servers: Servers, records: int) -> None:
 
 
 def _in_a_child(servers: Servers) -> str:
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(str(PROJECT / part) for part in ("include", "tests")),
-        URL_VARIABLE: servers.url("validate"),
-    }
+    environment = child_environment() | {URL_VARIABLE: servers.url("validate")}
     command = [sys.executable, "-m", "benchmarks.quality_child"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
--- Two months before the runs of today, so that there is something to plot: the figures of today, gently changing.
+-- By the owner: two months before the runs of today, so that there is something to plot: the figures of today, gently changing.
 insert into quality.day (partner, organization, entity, expectation, day, dimension, severity, runs, evaluated, failed)
 select s.partner, s.organization, s.entity, s.expectation, (now() at time zone 'Asia/Tokyo')::date - ago, s.dimension,
     s.severity, 1, sum(s.evaluated),
@@ -10,9 +10,4 @@ on conflict do nothing;
 insert into quality.day_score (partner, entity, day, dimension, severity, evaluated, failed)
 select partner, entity, day, dimension, severity, sum(evaluated), sum(failed)
 from quality.day group by partner, entity, day, dimension, severity
-on conflict do nothing;
-insert into quality.finding (partner, organization, entity, expectation, severity, opened_run_key, last_run_key, evaluated,
-    failed)
-select partner, organization, entity, expectation, severity, run_key, run_key, evaluated, failed
-from quality.result where failed > 0
 on conflict do nothing

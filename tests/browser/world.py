@@ -13,9 +13,7 @@ import httpx
 
 from e2e.conftest import control_of
 from live_stack import temporary_installation
-from partner_sync.database import Connection, connect
-from partner_sync.partners.fields import Entity
-from partner_sync.quality.suites import load_suite
+from partner_sync.database import connect
 from stack.airflow_api import AirflowApi
 from stack.demo import prepare
 from stack.installation import Installation
@@ -85,18 +83,6 @@ class World:
         return found
 
 
-def _write_sentences(admin: Connection) -> None:
-    """The committed suites as texts."""
-    entities: tuple[Entity, ...] = ("office", "practitioner", "patient")
-    for entity in entities:
-        for rule in load_suite(entity).rules:
-            admin.execute(
-                "insert into quality.expectation (entity, expectation, column_name, dimension, severity, owner, ja, en)"
-                " values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
-                [entity, rule.code, rule.column, rule.dimension, rule.severity, rule.owner, rule.ja, rule.en],
-            )
-
-
 @contextmanager
 def pages_world() -> Iterator[World]:
     with temporary_installation() as installation:
@@ -113,5 +99,4 @@ def pages_world() -> Iterator[World]:
             api.wait_for_run("tsubaki__master_sync", other)
             with connect(installation.cluster.url("partner_sync")) as admin:
                 admin.execute(PREPARE.read_text(encoding="utf-8").encode())
-                _write_sentences(admin)
             yield World(installation, api, run_id, broken)

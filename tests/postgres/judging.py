@@ -84,4 +84,4 @@ class Judging:
             with conn.transaction():
                 work.run("quality.take_turn")
                 quarantine.settle(work, suite)
-                record(work, suite.rules, scores=[score])
+                record(work, suite, scores=[score])

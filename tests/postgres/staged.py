@@ -9,6 +9,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from psycopg import sql
 
@@ -60,6 +61,12 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 
 
+def good(entity: Entity, key: str | None) -> dict[str, Any]:
+    """A record without a fault; each patient has an insured number of their own."""
+    own = {"insured_number": f"{crc32(key.encode()):010}"} if entity == "patient" and key else {}
+    return GOOD[entity] | own
+
+
 @dataclass
 class Staged:
     """Writes slices as ``sync_extract`` and validates them as ``sync_validate``."""
@@ -96,7 +103,7 @@ class Staged:
         )
         with extract.cursor() as cursor:
             for row in rows:
-                whole = GOOD[entity] | dict(row)
+                whole = good(entity, row.get("source_key")) | dict(row)
                 values = {"partner": PARTNER, "organization": organization, "run_key": run_key, "page": 1} | whole
                 values.setdefault("raw", json.dumps(whole, default=str))
                 cursor.execute(

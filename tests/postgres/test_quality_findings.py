@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -193,3 +193,12 @@ def test_a_day_begins_at_midnight_in_tokyo(database: Database) -> None:
         conn.execute("insert into quality.result values (%s, %s, %s, %s, 'x', 'accuracy', 'info', 'us', 1, 0)", key)
     make_days(conn)
     assert [str(row["day"]) for row in days(conn)["quality.day"]] == ["2026-11-20", "2026-11-21"]
+
+
+def test_what_every_run_sees_whole_is_over_with_the_first_that_passes(staged: Staged) -> None:
+    judging = Judging(staged, replace(rule(severity="info"), judges="slice"))
+    judging.judge("r1", {"k1": True}, full=False)
+    judging.judge("r2", {"k2": False}, full=False)
+    assert findings(judging) == [("r1", "r1", 1, 1, "r2")]
+    [text] = judging.conn.execute("select column_name from quality.expectation").fetchall()
+    assert text == {"column_name": None}

@@ -159,6 +159,18 @@ def test_characters_of_files_are_judged_for_organizations_with_an_enabled_schedu
     assert [tuple(row.values()) for row in rows] == [("aoba", 0), ("hinata", 0), ("midori", 2), ("sakura", 0)]
 
 
+def test_one_certificate_at_two_patients_is_counted_at_both_and_a_repeated_record_is_not(staged: Staged) -> None:
+    staged.known_office(organization="midori")
+    one, other = {"insured_number": "0000000001"}, {"insured_number": "0000000002"}
+    rows = [{"source_key": "a"} | one, {"source_key": "b"} | one, {"source_key": "c"} | other]
+    rows += [{"source_key": "c"} | other, {"source_key": "d", "insurer_number": None}]
+    staged.slice([*rows, {"source_key": "e", "insurer_number": "33120015"} | one])
+    staged.slice([{"source_key": "f"} | other], organization="midori")
+    staged.validate(organizations=["aoba", "midori"])
+    assert staged.failing("insured_once") == {"a", "b"}
+    assert len(staged.accepted()) == 5
+
+
 def test_a_custom_expectation_that_raises_fails_the_run(staged: Staged) -> None:
     staged.slice([{"source_key": "p1", "birth_date": date(2093, 1, 1)}])
     staged.database.admin().execute("drop function quality.kana_ok")

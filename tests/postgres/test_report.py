@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection
 from partner_sync.masking import masked
-from partner_sync.report.reading import Chosen, Report, drift_rows, entity_scores, known_partners, reading
+from partner_sync.report.reading import Chosen, Report, entity_scores, known_partners, reading
 from partner_sync.statements import statement, statements_of
 from postgres_server import Database
 
@@ -76,7 +76,7 @@ def test_every_statement_of_the_pages_can_be_run_by_their_login(page: Connection
         "who": "tester", "reason": "long enough", "run_key": "x",
     }  # fmt: skip
     for name, text in statements_of("report").items():
-        if name not in {"begin_page", "drift"}:
+        if name != "begin_page":
             page.execute(text, values).fetchall()
 
 
@@ -93,14 +93,18 @@ def test_an_organizations_score_comes_from_the_same_figures_as_the_partners(page
     assert (one.total.evaluated * 2, len(one.days)) == (whole.total.evaluated, 30)
 
 
-def test_changes_of_form_are_shown_where_the_database_knows_of_them(database: Database, page: Connection) -> None:
-    report = Report(page, ["honoka"])
-    if not report.rows("report.drift_is_there")[0]["there"]:
-        assert drift_rows(report, "honoka", Chosen("", "patient")) == []
-        database.admin().execute(
-            "create view report.drift as select 'honoka'::text as partner, 'aoba'::text as organization,"
-            " 'patient'::text as entity, 'name.middle'::text as path, 'new'::text as change, null::text as was,"
-            " 'text'::text as is_now, now() as first_seen_at, now() as last_seen_at;"
-            " grant select on report.drift to sync_page"
-        )
-        assert [row["path"] for row in drift_rows(report, "honoka", Chosen("", "patient"))] == ["name.middle"]
+def test_fields_that_appeared_changed_or_vanished_are_shown_and_known_ones_not(
+    database: Database, page: Connection
+) -> None:
+    database.admin().execute(
+        "insert into quality.field (partner, organization, entity, path, types, share, from_the_start, first_run_key,"
+        " last_run_key, changed_at, changed_run_key, changed_from, vanished_at, vanished_run_key) values"
+        " ('honoka', 'aoba', 'patient', 'id', '{string}', 1, true, 'r', 'r', null, null, null, null, null),"
+        " ('honoka', 'aoba', 'patient', 'new', '{string}', 1, false, 'r', 'r', null, null, null, null, null),"
+        " ('honoka', 'aoba', 'patient', 'other', '{number}', 1, true, 'r', 'r', now(), 'r', '{string}', null, null),"
+        " ('honoka', 'aoba', 'patient', 'gone', '{string}', 1, true, 'r', 'r', null, null, null, now(), 'r')"
+    )
+    asked = {"partner": "honoka", "entity": "patient", "organization": ""}
+    rows = Report(page, ["honoka"]).rows("report.drift", **asked)
+    assert {row["path"]: row["status"] for row in rows} == {"new": "new", "other": "changed", "gone": "vanished"}
+    assert all(row["since_at"] for row in rows)

@@ -92,6 +92,8 @@ def fill(work: Judged) -> int:
     work.run("quality.mark_twins")
     _fill_from(work, "source_quarantine")
     work.run("quality.set_aside")
+    if work.entity == "patient":
+        work.run("quality.mark_insured_twice")
     counted = work.run("quality.count_batch").fetchone() or {}
     return int(counted["records"])
 

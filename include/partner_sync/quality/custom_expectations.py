@@ -30,17 +30,6 @@ class _Holds(ColumnMapMetricProvider):
         return found
 
 
-class _HoldsNot(ColumnMapMetricProvider):
-    """``quality.<function>(value)`` is false."""
-
-    function: ClassVar[str]
-
-    @column_condition_partial(engine=SqlAlchemyExecutionEngine)
-    def _sqlalchemy(cls, column: Any, **_facts: Any) -> ColumnElement[bool]:  # noqa: N805
-        found: ColumnElement[bool] = sa.not_(getattr(sa.func.quality, cls.function)(column))
-        return found
-
-
 class OfficeNumber(_Holds):
     """Ten places, and the check digit of its kind."""
 
@@ -132,11 +121,11 @@ class ExpectColumnValuesToFitCp932(ColumnMapExpectation):
     map_metric = "column_values.cp932"
 
 
-class TestPerson(_HoldsNot):
-    """The name stands for somebody made up."""
+class NoTestPerson(_Holds):
+    """The name does not stand for somebody made up."""
 
     condition_metric_name = "column_values.no_test_person"
-    function = "names_a_test_person"
+    function = "no_test_person"
 
 
 class ExpectColumnValuesToNameNoTestPerson(ColumnMapExpectation):

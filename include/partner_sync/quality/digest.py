@@ -81,8 +81,8 @@ def claim_digest(conn: Connection, *, partner: str) -> Digest:
 
 def digest_text(digest: Digest, language: Language, *, partner_name: str | None = None) -> str:
     """The news for people: how many of each severity, then a line for each expectation with its organizations."""
-    name = f"{partner_name} ({digest.partner})" if partner_name else digest.partner
-    lines = [f"{_PARTNER.fill(language)}: {name}"]
+    name = partner_name or digest.partner
+    lines = [f"{_PARTNER.fill(language)}: {name}" + (f" ({digest.partner})" if partner_name else "")]
     for head, news in ((_OPENED, digest.opened), (_OVER, digest.over)):
         if news:
             lines += [f"{head.fill(language)}: {_counts(news, language)}", *_lines(news, language, partner=name)]

@@ -5,7 +5,7 @@ In the transaction of the judgement. A run that is judged again with the same re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from partner_sync.database import Connection, translated_errors
 from partner_sync.quality.batch import Judged
-from partner_sync.quality.suites import Rule
+from partner_sync.quality.suites import Suite
 from partner_sync.statements import statement
 
 
@@ -28,24 +28,24 @@ class Score:
     failed: int
 
 
-def record(work: Judged, rules: Sequence[Rule], *, scores: Iterable[Score]) -> None:
+def record(work: Judged, suite: Suite, *, scores: Iterable[Score]) -> None:
     """Write the run's row and scores, move the findings on, and make the run's day again; inside a transaction.
 
-    After quarantine.settle: a finding stays open while a key is known to fail it. ``rules`` are those of the scores.
+    After quarantine.settle: a finding stays open while a key is known to fail it. ``suite`` has the scores' rules.
     """
     work.run("findings.plan_by_index")
     values = _as_arrays(scores)
     days = _days(work)
-    _move_findings(work, rules, values=values)
-    work.run("quality.record_runs", critical=[rule.code for rule in rules if rule.quarantines])
+    _move_findings(work, suite, values=values)
+    work.run("quality.record_runs", critical=suite.critical)
     work.run("quality.forget_results")
-    work.run("quality.record_results", expectations=Jsonb([rule.as_reason() for rule in rules]), **values)
+    work.run("quality.record_results", expectations=Jsonb([rule.as_reason() for rule in suite.rules]), **values)
     for day in sorted(days | _days(work)):
         make_days(work.conn, partner=work.partner, entity=work.entity, day=day)
 
 
-def _move_findings(work: Judged, rules: Sequence[Rule], *, values: Mapping[str, list[Any]]) -> None:
-    texts = Jsonb([rule.as_text() for rule in rules])
+def _move_findings(work: Judged, suite: Suite, *, values: Mapping[str, list[Any]]) -> None:
+    texts = Jsonb([rule.as_text() for rule in suite.rules])
     work.run("findings.record_texts", texts=texts)
     for name in ("reopen_findings", "note_failures", "close_findings"):
         work.run(f"findings.{name}", texts=texts, whole=listed_whole(work), **values)

@@ -32,8 +32,8 @@ _ABOUT_EMPTINESS = ("expect_column_values_to_be_null", "expect_column_values_to_
 class Rule:
     """One expectation as people read it. ``code`` names it within its entity, for ever: figures are kept under it.
 
-    ``of_a_field``: its column is a field of the partner's records. Of a slice or a visit it is a fact, and each run
-    that judges it judges all there is: the next good one ends a finding.
+    ``judges``: records, of which a run may see only those that changed; or what every run sees whole: the visits to
+    come, the slice itself.
     """
 
     code: str
@@ -44,18 +44,14 @@ class Rule:
     ja: str
     en: str
     judges_empty: bool
-    of_a_field: bool
+    judges: Literal["record", "visit", "slice"] = "record"
 
-    @property
-    def quarantines(self) -> bool:
-        """Whether a row that fails it is kept from the merge: no slice is, and visits are ours."""
-        return self.severity == "critical" and self.of_a_field
-
-    def as_text(self) -> dict[str, str | None]:
-        """What stands in quality.expectation."""
+    def as_text(self) -> dict[str, object]:
+        """What stands in quality.expectation, and whether a run without a failure ends a finding of it."""
         return {
             "expectation": self.code,
-            "column_name": self.column if self.of_a_field else None,
+            "column_name": None if self.judges == "slice" else self.column,
+            "judged_whole": self.judges != "record",
             "dimension": self.dimension,
             "severity": self.severity,
             "owner": self.owner,
@@ -84,8 +80,8 @@ class Suite:
 
     @property
     def critical(self) -> list[str]:
-        """The codes that put a row into quarantine."""
-        return [rule.code for rule in self.rules if rule.quarantines]
+        """The codes that put a row into quarantine: none of visits, which are ours."""
+        return [rule.code for rule in self.rules if rule.severity == "critical" and self.entity != "visit"]
 
     def joined_with(self, other: Suite) -> Suite:
         """Its rules and those of another, for what both have judged; raises ConfigError for a shared code."""
@@ -107,7 +103,7 @@ def load_suite(entity: SuiteName) -> Suite:
 def parse_suite(entity: SuiteName, document: Mapping[str, Any]) -> Suite:
     """A suite from its JSON; raises ConfigError when two expectations share a code or one lacks what people read."""
     try:
-        rules = tuple(_rule(each, of_a_field=entity not in ("slice", "visit")) for each in document["expectations"])
+        rules = tuple(_rule(entity, each) for each in document["expectations"])
     except KeyError as missing:
         raise ConfigError(problem=f"Suite {entity}: an expectation has no {missing}") from None
     return Suite(entity=entity, rules=_apart(entity, rules), document=document)
@@ -119,7 +115,7 @@ def _apart(entity: SuiteName, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return rules
 
 
-def _rule(expectation: Mapping[str, Any], *, of_a_field: bool) -> Rule:
+def _rule(entity: SuiteName, expectation: Mapping[str, Any]) -> Rule:
     meta = expectation["meta"]
     return Rule(
         code=meta["code"],
@@ -130,5 +126,5 @@ def _rule(expectation: Mapping[str, Any], *, of_a_field: bool) -> Rule:
         ja=meta["ja"],
         en=meta["en"],
         judges_empty=expectation["type"] in _ABOUT_EMPTINESS,
-        of_a_field=of_a_field,
+        judges=entity if entity in ("visit", "slice") else "record",
     )

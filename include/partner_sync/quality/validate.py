@@ -90,7 +90,7 @@ def _validate(work: Judged, suite: Suite, *, today: Today, docs: Path | None) ->
     with work.conn.transaction():
         work.run("quality.take_turn")
         quarantine.settle(work, suite)
-        record(work, suite.joined_with(of_slices).rules, scores=[*scores, *slice_scores])
+        record(work, suite.joined_with(of_slices), scores=[*scores, *slice_scores])
     return _summary(work, scores)
 
 
@@ -103,7 +103,7 @@ def _validate_visits(work: Judged, *, today: Today, docs: Path | None) -> None:
     with work.conn.transaction():
         work.run("quality.take_turn")
         visits_judged.note_failing(work, suite)
-        record(work, suite.rules, scores=scores)
+        record(work, suite, scores=scores)
 
 
 def _judge(work: Judged, suite: Suite, *, records: int, today: Today, docs: Path | None = None) -> list[Score]:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from psycopg import sql
-
 from partner_sync.database import Connection, translated_errors
 from partner_sync.report.scores import DIMENSIONS, SEVERITIES, Point, Weights, days_between, history, summed
 from partner_sync.statements import statement
@@ -69,10 +67,6 @@ class Report:
     def rows(self, name: str, **values: Any) -> list[Row]:
         """All rows of a named statement."""
         return self._conn.execute(statement(name), values).fetchall()
-
-    def composed(self, query: sql.Composed, **values: Any) -> list[Row]:
-        """All rows of a statement whose table was put in."""
-        return self._conn.execute(query, values).fetchall()
 
     def page_of(self, name: str, number: int, **values: Any) -> Listed:
         """One page of a statement with limit and offset; one row more tells whether there is another."""
@@ -196,7 +190,8 @@ def entity_scores(report: Report, partner: str, chosen: Chosen, *, days: int) ->
         rows = report.rows("report.entity_scores_of_organization", organization=chosen.organization, **values)
     else:
         rows = report.rows("report.entity_scores", **values)
-    recent = summed((row for row in rows if row["day"] >= report.since(RECENT_DAYS)), "dimension")
+    found = summed((row for row in rows if row["day"] >= report.since(RECENT_DAYS)), "dimension")
+    recent = {name: found[name] for name in DIMENSIONS if name in found}
     by_dimension = {
         name: summed((row for row in rows if row["dimension"] == name), "day")
         for name in DIMENSIONS
@@ -237,11 +232,3 @@ def expectation_figures(report: Report, partner: str, chosen: Chosen, *, days: i
         for by_day in [by_expectation.get(rule["expectation"], {})]
     ]
     return sorted(found, key=lambda each: each.open is None)
-
-
-def drift_rows(report: Report, partner: str, chosen: Chosen) -> list[Row]:
-    """Changes of form in a partner's records; none where the database does not know of them."""
-    if not report.rows("report.drift_is_there")[0]["there"]:
-        return []
-    query = sql.SQL(statement("report.drift")).format(source=sql.Identifier("report", "drift"))
-    return report.composed(query, partner=partner, entity=chosen.entity, organization=chosen.organization)

@@ -30,8 +30,10 @@ def build_approve_merge(partner: Partner) -> DAG | None:
         return None
     slug = partner.slug
     told = MergeQuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
-    arguments = question_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs", doc=_DOC)
-    with DAG(**arguments, schedule=cron(None)) as dag:
+    with DAG(
+        **question_arguments(partner, "approve_merge", does="取り込みの承認 / approval of syncs", doc=_DOC),
+        schedule=cron(None),
+    ) as dag:
         approve = ApproveMergeOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SyncApprovedOperator(task_id="sync", partner=slug)
     return dag

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from partner_sync.errors import ConfigError, DatabaseAwayError, PartnerSyncError
 from partner_sync_airflow.pages import audit, figures, quarantine, runs
 from partner_sync_airflow.pages.addresses import base_path
+from partner_sync_airflow.pages.asking import Person
 from partner_sync_airflow.pages.headers import SafeHeaders
 from partner_sync_airflow.pages.rendering import HERE, link, page
 from partner_sync_airflow.pages.rights import Reader, from_this_site
@@ -30,7 +31,7 @@ def make_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(from_this_site)],
+        dependencies=[Depends(from_this_site), Depends(no_nul)],
     )
     app.add_middleware(SafeHeaders)
     app.add_exception_handler(StarletteHTTPException, _refused)
@@ -43,6 +44,12 @@ def make_app() -> FastAPI:
     return app
 
 
+def no_nul(request: Request, _person: Reader) -> None:
+    """PostgreSQL takes none in a text; no address of ours has one. Raises HTTPException 404."""
+    if "\0" in request.scope["path"]:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
 def static(name: str, _person: Reader) -> Response:
     """A script or style; they lie behind the login like everything else."""
     if name not in _STATIC:
@@ -52,7 +59,7 @@ def static(name: str, _person: Reader) -> Response:
     return FileResponse(path, media_type=_TYPES[path.suffix[1:]], headers=headers)
 
 
-def unknown(path: str, _person: Reader) -> Response:
+def unknown(path: str, _person: Person) -> Response:
     """Whatever no route knows."""
     raise HTTPException(HTTPStatus.NOT_FOUND)
 

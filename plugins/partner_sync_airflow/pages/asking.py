@@ -13,8 +13,10 @@ from partner_sync.report.reading import Chosen, Report, Row, known_partners, rea
 from partner_sync_airflow.pages.database import opened
 from partner_sync_airflow.pages.rights import Reader, Visitor
 
+#: PostgreSQL takes no NUL.
+NO_NUL = r"^[^\x00]*$"
 #: Our own codes: what cannot be one is refused before it reaches anything.
-Code = Annotated[str, Query(max_length=100)]
+Code = Annotated[str, Query(max_length=100, pattern=NO_NUL)]
 PageNumber = Annotated[int, Query(ge=1, le=10_000)]
 
 

@@ -56,7 +56,9 @@ def one_partner(request: Request, person: Person, partner: str, narrowed: Narrow
             "scores": reading.entity_scores(report, partner, choice, days=int(days)),
             "expectations": reading.expectation_figures(report, partner, choice, days=reading.TREND_DAYS),
             "closed": _causes(report, "closed", Chosen(choice.organization, choice.entity), 1).rows[:10],
-            "drift": reading.drift_rows(report, partner, choice),
+            "drift": report.rows(
+                "report.drift", partner=partner, entity=choice.entity, organization=choice.organization
+            ),
             "runs": report.rows("report.recent_runs", partner=partner, entity=choice.entity),
         }
     return page(

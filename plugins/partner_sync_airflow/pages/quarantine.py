@@ -8,25 +8,27 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi import APIRouter, Form, HTTPException, Path, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from psycopg import ServerCursor
 
+from partner_sync.catalogue import entries, sentence
 from partner_sync.database import Connection, translated_errors
-from partner_sync.errors import DatabaseRefusedError
+from partner_sync.quality.release import release as release_record
 from partner_sync.report.moments import TOKYO
 from partner_sync.report.office_file import Encoding, file_of
 from partner_sync.report.reading import Report, Row
 from partner_sync.report.texts import Texts
 from partner_sync.statements import statement
-from partner_sync_airflow.pages.asking import Code, Narrowed, PageNumber, Person, report_for
+from partner_sync_airflow.pages.asking import NO_NUL, Code, Narrowed, PageNumber, Person, report_for
 from partner_sync_airflow.pages.database import open_database, opened
 from partner_sync_airflow.pages.rendering import language, link, page
 from partner_sync_airflow.pages.rights import Unmasker, Visitor
 
 routes = APIRouter()
-FormCode = Annotated[str, Form(max_length=100)]
-Reason = Annotated[str, Form(max_length=2000)]
+FormCode = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
+Reason = Annotated[str, Form(max_length=2000, pattern=NO_NUL)]
+RecordId = Annotated[int, Path(ge=1, lt=2**63)]
 _FETCH_ROWS = 200
 
 
@@ -59,44 +61,31 @@ def waiting(
 
 
 @routes.get("/quarantine/{record}")
-def one_record(request: Request, person: Person, record: int, done: Code = "") -> Response:
-    """One record, masked."""
+def one_record(request: Request, person: Person, record: RecordId, done: Code = "") -> Response:
+    """One record, masked. ``done``: what came of a release, 'released' or why not."""
     with _record(person, record) as (report, row):
-        values = _about(report, row)
-    return page(request, "record.html", section="quarantine", **values, done=done, seen=None)
+        values = _about(request, report, row)
+    said = Texts(language(request))("record.done_released") if done == "released" else _why_not(request, done)
+    return page(request, "record.html", section="quarantine", **values, said=said, seen=None)
 
 
 @routes.post("/quarantine/{record}/values")
-def unmasked_record(request: Request, person: Person, _unmasker: Unmasker, record: int) -> Response:
+def unmasked_record(request: Request, person: Person, _unmasker: Unmasker, record: RecordId) -> Response:
     """One record with its values; the look is written down."""
     with _record(person, record) as (report, row):
-        values = _about(report, row)
+        values = _about(request, report, row)
     with opened() as conn, translated_errors(), conn.transaction():
         seen = conn.execute(statement("report.read_record"), {"id": record, "who": person.name}).fetchall()
-    return page(request, "record.html", section="quarantine", **values, done="", seen=seen[0] if seen else None)
+    return page(request, "record.html", section="quarantine", **values, said="", seen=seen[0] if seen else None)
 
 
 @routes.post("/quarantine/{record}/release")
-def release(request: Request, person: Person, _unmasker: Unmasker, record: int, reason: Reason = "") -> Response:
+def release(request: Request, person: Person, _unmasker: Unmasker, record: RecordId, reason: Reason = "") -> Response:
     """Let one record in; the next validation does it."""
-    with _record(person, record):
-        pass
-    return RedirectResponse(
-        link(request, "quarantine", str(record), done=_release(person, record, reason)), HTTPStatus.SEE_OTHER
-    )
-
-
-def _release(person: Visitor, record: int, reason: str) -> str:
-    """'released', 'not_released' for a record that cannot be merged, 'no_reason' for words that are refused."""
-    try:
-        with opened() as conn, translated_errors(), conn.transaction():
-            asked = {"id": record, "who": person.name, "reason": reason.strip()}
-            done = conn.execute(statement("report.release_record"), asked).fetchall()[0]["released"]
-    except DatabaseRefusedError as refused:
-        if refused.facts["table"] != "release":
-            raise
-        return "no_reason"
-    return "released" if done else "not_released"
+    with _record(person, record), opened() as conn:
+        refusal = release_record(conn, record, who=person.name, reason=reason)
+    back = link(request, "quarantine", str(record), done=refusal or "released")
+    return RedirectResponse(back, HTTPStatus.SEE_OTHER)
 
 
 @routes.post("/keys/{partner}/{entity}/{expectation}")
@@ -180,9 +169,16 @@ def _record(person: Visitor, record: int) -> Iterator[tuple[Report, Row]]:
         yield report, found[0]
 
 
-def _about(report: Report, row: Row) -> dict[str, Any]:
+def _about(request: Request, report: Report, row: Row) -> dict[str, Any]:
     shape = report.rows("report.record_shape", id=row["id"])[0]["shape"]
-    return {"row": row, "shape": shape, "sentences": _sentences(report)}
+    refusal = report.rows("release_record.refusal", id=row["id"])[0]["refusal"]
+    why_not = _why_not(request, refusal or "")
+    return {"row": row, "shape": shape, "sentences": _sentences(report), "why_not": why_not}
+
+
+def _why_not(request: Request, code: str) -> str:
+    """Why a record cannot be released, in words; empty for what is no such code."""
+    return sentence(code, language(request)) if code.startswith("release_") and code in entries() else ""
 
 
 def _sentences(report: Report) -> dict[tuple[str, str], Row]:

@@ -63,6 +63,7 @@ FIRST_LIST = [
     (9, "office", "postal_code_readable", "warning"),
     (10, "patient", "validity_in_order", "warning"),
     (10, "practitioner", "validity_in_order", "warning"),
+    (10, "patient", "insured_once", "warning"),
     (11, "patient", "care_level_known", "warning"),
     (11, "patient", "care_level_mapped", "warning"),
     (12, "*", "name_fits_cp932", "warning"),

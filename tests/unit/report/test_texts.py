@@ -22,12 +22,9 @@ MADE = {
     *(f"entity.{name}" for name in ("office", "practitioner", "patient", "visit")),
     *(f"section.{name}" for name in ("overview", "findings", "quarantine", "audit")),
     *(f"refused.{code}" for code in (401, 403, 404, 422, 500, 503)),
-    *(
-        f"record.{name}"
-        for name in ("kept", "newer", "deleted", "done_released", "done_not_released", "done_no_reason")
-    ),
+    *(f"record.{name}" for name in ("kept", "newer", "deleted", "released", "done_released")),
     *(f"action.{name}" for name in ("unmask_record", "unmask_keys", "download_csv", "release_record")),
-    *(f"change.{name}" for name in ("new", "gone", "type")),
+    *(f"drift.{name}" for name in ("new", "vanished", "changed")),
     *(f"file.{name}" for name in COLUMNS),
 }
 
