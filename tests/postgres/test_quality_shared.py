@@ -40,9 +40,9 @@ def judged(conn: Connection, *, failing: str | None = None) -> list[tuple[str, s
 
 def ended(process: Connection) -> None:
     """A process that judged is gone, and the server has noticed: the lock goes a moment after the connection."""
-    pid, url = process.info.backend_pid, process.info
+    pid, dsn, password = process.info.backend_pid, process.info.dsn, process.info.password
     process.close()
-    with psycopg.connect(url.dsn, password=url.password, autocommit=True) as conn:
+    with psycopg.connect(dsn, password=password, autocommit=True) as conn:
         for _ in range(200):
             if not conn.execute("select from pg_locks where pid = %s", [pid]).fetchall():
                 return
