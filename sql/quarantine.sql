@@ -115,6 +115,11 @@ from (
     select b.organization, b.source_key, 'newer' as how
     from batch b
     where b.quarantine_id is null and b.source_key is not null
+      -- The keys that wait are few: the batch need not be joined as a whole.
+      and coalesce(b.source_key in (
+          select w.source_key from quarantine.row w
+          where w.partner = %(partner)s and w.entity = %(entity)s and w.organization = any (%(organizations)s)
+            and w.source_key is not null and (w.status = 'open' or w.returned_as in ('kept', 'released'))), false)
       and not exists (
           select from failing f
           where f.row_id = b.row_id and f.failed && %(critical)s and (not f.released or f.released_from is not null))

@@ -127,3 +127,13 @@ def test_names_that_turn_out_to_be_data_are_deleted(bed: JudgedBed) -> None:
     extract_slice(bed.extracting, bed.key("r1"), kind=ListedPartner(pages), mapper=mapper, mode="full")
     rows = bed.rows("select path from staging.slice_field where path like 'notes.%%'")
     assert [row["path"] for row in rows] == ["notes.*"]
+
+
+def test_the_finding_of_a_new_field_ends_with_an_incremental_listing_too(bed: JudgedBed) -> None:
+    bed.judge_of("r1", patients(6))
+    bed.judge_of("r2", patients(6, pets=1))
+    query = "select closed_run_key from quality.finding where expectation = %s"
+    assert bed.rows(query, NEW) == [{"closed_run_key": None}]
+    days_later(bed, 7)
+    bed.judge_of("r3", patients(1, pets=1), mode="incremental")
+    assert bed.rows(query, NEW) == [{"closed_run_key": "r3"}]

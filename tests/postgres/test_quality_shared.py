@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import psycopg
 import pytest
 
 from partner_sync.database import Connection
@@ -34,6 +36,18 @@ def conn(database: Database) -> Connection:
 def judged(conn: Connection, *, failing: str | None = None) -> list[tuple[str, str | None]]:
     found = judge_due(conn, lambda each: "expectation_raised" if each.partner == failing else None)
     return [(each.partner, code) for each, code in found]
+
+
+def ended(process: Connection) -> None:
+    """A process that judged is gone, and the server has noticed: the lock goes a moment after the connection."""
+    pid, dsn, password = process.info.backend_pid, process.info.dsn, process.info.password
+    process.close()
+    with psycopg.connect(dsn, password=password, autocommit=True) as conn:
+        for _ in range(200):
+            if not conn.execute("select from pg_locks where pid = %s", [pid]).fetchall():
+                return
+            time.sleep(0.05)
+    pytest.fail("The lock is still held.")
 
 
 def answer(conn: Connection, partner: str = "honoka") -> Answer | None:
@@ -80,7 +94,7 @@ def test_a_second_process_does_nothing_while_one_judges(database: Database, conn
     other = database.connect("validate")
     ask(other, due("tsubaki"))
     assert judged(other) == []
-    conn.close()
+    ended(conn)
     assert judged(other) == [("tsubaki", None)]
 
 
@@ -93,7 +107,7 @@ def test_what_a_process_that_died_had_begun_is_begun_again(database: Database, c
     first = database.connect("validate")
     with pytest.raises(DatabaseAwayError):
         list(judge_due(first, die))
-    first.close()
+    ended(first)
     assert answer(conn) == Answer(state="judging")
     assert judged(conn) == [("honoka", None)]
 
@@ -107,7 +121,7 @@ def test_what_takes_its_process_down_never_stands_before_others_and_is_given_up(
         ask(conn, due(f"p{attempt}"))
         with pytest.raises(DatabaseAwayError):
             list(judge_due(process, lambda each: die(each) if each.partner == "honoka" else None))
-        process.close()
+        ended(process)
     assert judged(conn) == []
     assert [answer(conn, f"p{attempt}") for attempt in range(MOST_ATTEMPTS)] == [Answer(state="done")] * MOST_ATTEMPTS
     assert answer(conn) == Answer(state="failed", code="shared_validation_failed")

@@ -11,7 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from partner_sync.errors import DataQualityError
-from partner_sync.partners.converters import NOT_CRITICAL
+from partner_sync.partners.converters import NOT_CRITICAL, NUMBERS
 from partner_sync.partners.fields import CANONICAL, ENTITY_ORDER, Entity
 from partner_sync.quality.suites import load_suite
 from postgres import value_rules
@@ -92,6 +92,7 @@ def test_every_problem_that_keeps_a_record_in_is_judged(staged: Staged, entity: 
         "after_its_era": ["birth_date"] if entity == "patient" else [],
     }
     assert set(noted) == NOT_CRITICAL
+    noted["not_digits"] = [name.name for name in CANONICAL[entity] if name.name in NUMBERS]
     pairs = [(field, code) for code, fields in noted.items() for field in fields]
     rows = [
         {"source_key": f"{field}:{code}", "problems": Jsonb([{"field": field, "code": code, "critical": False}])}

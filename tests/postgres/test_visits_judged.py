@@ -106,3 +106,13 @@ def test_what_another_partner_masters_is_not_judged_here(database: Database) -> 
     assert judged(bed, staff_=[staff("S-1", active=False)]) == {}
     assert bed.results("r1", "visit")["visit_practitioner_active"] == (0, 0)
     assert bed.results("r1", "visit")["visit_patient_active"] == (1, 0)
+
+
+def test_the_finding_of_a_visit_ends_with_the_next_run_in_which_all_visits_are_good(bed: JudgedBed) -> None:
+    bed.visit("v1", "P-1", "S-1")
+    judged(bed, staff_=[staff("S-1", active=False)])
+    judged(bed, "r2")
+    found = bed.rows("select expectation, opened_run_key, closed_run_key from quality.finding where entity = 'visit'")
+    assert found == [
+        {"expectation": "visit_practitioner_active", "opened_run_key": "r1", "closed_run_key": "r2"},
+    ]

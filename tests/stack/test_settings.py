@@ -61,3 +61,7 @@ def test_every_login_has_a_role_and_a_password_of_its_own(home, environment):
 def test_nothing_is_reported_to_the_makers_of_airflow_and_great_expectations(environment):
     assert environment["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] == "False"
     assert environment["GX_ANALYTICS_ENABLED"] == "False"
+
+
+def test_the_librarys_pages_lie_in_the_home(home, environment):
+    assert environment["PARTNER_SYNC_DATA_DOCS"] == str(home.path / "data-docs")

@@ -28,6 +28,9 @@ NOT_CRITICAL = frozenset(
     {"unmapped_code", "name_not_split", "not_a_postal_code", "not_a_time", "extra_left_out", "after_its_era"}
 )
 
+#: A wrong number keeps nobody out, nor does one without a digit in it.
+NUMBERS = frozenset({"office_number", "license_number", "insurer_number", "insured_number", "phone"})
+
 _SPACES = re.compile(r"[\s　]+")
 _KANA_READY = re.compile(r"[ァ-ヶー]+(?:　[ァ-ヶー]+)*")
 _NOT_DIGITS = re.compile(r"[^0-9A-Za-z]+")
@@ -42,6 +45,11 @@ class Unfit(Exception):  # noqa: N818 - a judgement on a value, always caught by
         super().__init__(code)
         self.code = code
         self.kept = kept
+
+
+def is_critical(field: str, code: str) -> bool:
+    """Whether a problem of a field is a doubt about the whole record."""
+    return code not in NOT_CRITICAL and not (code == "not_digits" and field in NUMBERS)
 
 
 def clean_text(value: Any) -> str | None:

@@ -14,11 +14,11 @@ import orjson
 
 from partner_sync.partners import fields
 from partner_sync.partners.converters import (
-    NOT_CRITICAL,
     Converter,
     Unfit,
     birth_reader,
     converter,
+    is_critical,
     key_text,
     moment_reader,
 )
@@ -105,7 +105,7 @@ class RecordMapper:
                 values.append(convert(value))
             except Unfit as unfit:
                 values.append(unfit.kept)
-                problems.append(FieldProblem(name, unfit.code, unfit.code not in NOT_CRITICAL))
+                problems.append(FieldProblem(name, unfit.code, is_critical(name, unfit.code)))
         return tuple(values)
 
     def _key_of(self, record: dict[str, Any], problems: list[FieldProblem]) -> str | None:
@@ -165,7 +165,7 @@ def _apply(step: Step, record: dict[str, Any], *, problems: list[FieldProblem]) 
     try:
         return convert(get(record))
     except Unfit as unfit:
-        problems.append(FieldProblem(name, unfit.code, unfit.code not in NOT_CRITICAL))
+        problems.append(FieldProblem(name, unfit.code, is_critical(name, unfit.code)))
         return None
 
 

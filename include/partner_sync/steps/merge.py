@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +17,7 @@ from partner_sync.partners.model import Partner
 from partner_sync.steps.organizations import Doors, Patience, each_organization
 from partner_sync.steps.outcomes import Outcomes, RunName
 
-#: Questions of one run: each is a run of its own, and when so much is held at once the partner is to be asked. What is
-#: over is asked by the next run.
+#: Questions of one run: each is a run of its own, and when so much is held at once the partner is to be asked.
 MOST_QUESTIONS = 20
 
 
@@ -61,7 +61,16 @@ def merge_organizations(
 
         links = linked_organizations(conn, partner=work.partner.slug, direction="master", codes=organizations)
         each_organization(links, merge, failed=outcomes.failed, patience=patience)
-    return tuple(held[:MOST_QUESTIONS])
+    return chosen_to_ask(held, run_key=work.run.run_key)
+
+
+def chosen_to_ask(held: Sequence[HeldMerge], *, run_key: str) -> tuple[HeldMerge, ...]:
+    """At most MOST_QUESTIONS, others in each run: what has been asked already is held in the next run as well."""
+
+    def turn(each: HeldMerge) -> bytes:
+        return hashlib.sha256(f"{run_key}|{each.organization}|{each.entity}".encode()).digest()
+
+    return tuple(sorted(held, key=turn)[:MOST_QUESTIONS])
 
 
 def _questions(

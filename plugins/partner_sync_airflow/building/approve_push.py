@@ -27,10 +27,8 @@ def build_approve_push(partner: Partner) -> DAG | None:
         return None
     slug = partner.slug
     told = QuestionNotifier(partner=slug, alert=partner.owner.alert, names=(partner.name.ja, partner.name.en))
-    with DAG(
-        **question_arguments(partner, "approve_push", does="送信の承認 / approval of pushes", doc=_DOC),
-        schedule=cron(None),
-    ) as dag:
+    arguments = question_arguments(partner, "approve_push", does="送信の承認 / approval of pushes", doc=_DOC)
+    with DAG(**arguments, schedule=cron(None)) as dag:
         approve = ApproveOperator(task_id="approve", partner=slug, notifiers=told)
         approve >> SendApprovedOperator(task_id="send", partner=slug)
     return dag

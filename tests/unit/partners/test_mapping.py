@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partner_made import made
+from partner_sync.partners.converters import is_critical
 from partner_sync.partners.fields import CANONICAL, columns
 from partner_sync.partners.mapping import FieldProblem, MappedRecord, RecordMapper, compile_entity
 
@@ -94,6 +95,14 @@ def test_a_key_that_is_none_is_a_critical_problem(key: Any, code: str) -> None:
     mapped = mapper().map({**GOOD, "id": key})
     assert mapped.key is None
     assert mapped.problems == (FieldProblem("key", code, critical=True),)
+
+
+def test_only_a_number_that_is_no_key_may_lack_every_digit() -> None:
+    """A wrong number keeps nobody out; a key or a reference that nobody can read does."""
+    fields = ("insurer_number", "insured_number", "office_number", "license_number", "phone")
+    assert not any(is_critical(field, "not_digits") for field in fields)
+    assert is_critical("office", "not_digits")
+    assert is_critical("insurer_number", "nul_character")
 
 
 def test_a_whole_number_is_taken_as_a_key() -> None:

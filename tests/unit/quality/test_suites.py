@@ -17,7 +17,7 @@ from partner_sync.quality.suites import SUITES, Dimension, Owner, Severity, load
 from partner_sync.statements import statement
 
 
-@pytest.mark.parametrize("entity", ENTITY_ORDER)
+@pytest.mark.parametrize("entity", [*ENTITY_ORDER, "slice", "visit"])
 def test_every_expectation_names_dimension_severity_owner_and_both_sentences(entity: Entity) -> None:
     for rule in load_suite(entity).rules:
         assert rule.dimension in get_args(Dimension)
@@ -137,3 +137,15 @@ def test_the_validation_is_imported_without_the_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": "include"}
     )
     assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("entity", ENTITY_ORDER)
+def test_checks_of_a_slice_stand_beside_those_of_its_entity_under_codes_of_their_own(entity: Entity) -> None:
+    both = load_suite(entity).joined_with(load_suite("slice"))
+    assert len(both.rules) == len(load_suite(entity).rules) + len(load_suite("slice").rules)
+    assert {rule.code.partition("_")[0] for rule in load_suite("slice").rules} == {"slice"}
+
+
+def test_nothing_of_a_visit_is_put_into_quarantine() -> None:
+    assert load_suite("visit").critical == []
+    assert "visit_practitioner_known" in load_suite("visit").noted
