@@ -119,10 +119,10 @@ group by partner, entity, day, dimension, severity
 select s.organization from staging.slice s
 where s.partner = %(partner)s and s.entity = %(entity)s and s.run_key = %(run_key)s
   and s.organization = any (%(organizations)s) and s.mode = 'full' and s.state = 'complete'
-  and not exists (
-      select from staging.slice n
+  and s.run_key = (
+      select n.run_key from staging.slice n
       where (n.partner, n.organization, n.entity) = (s.partner, s.organization, s.entity)
-        and (n.started_at, n.run_key) > (s.started_at, s.run_key))
+      order by n.started_at desc, n.run_key desc limit 1)
 
 -- name: claim
 -- As sync_run: what the digest has to tell of a partner; each is handed out once.

@@ -24,10 +24,10 @@ select s.organization
 from staging.slice s
 where s.partner = %(partner)s and s.entity = %(entity)s and s.run_key = %(run_key)s and s.state in ('complete', 'incomplete')
   and s.organization = any (%(organizations)s)
-  and not exists (
-      select from staging.slice n
+  and s.run_key = (
+      select n.run_key from staging.slice n
       where (n.partner, n.organization, n.entity) = (s.partner, s.organization, s.entity)
-        and (n.started_at, n.run_key) > (s.started_at, s.run_key))
+      order by n.started_at desc, n.run_key desc limit 1)
 order by s.organization
 
 -- name: make_known_office

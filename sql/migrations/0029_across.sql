@@ -65,10 +65,14 @@ comment on column report.drift.share is '出現率 / Share of records (0 to 1) w
 comment on column report.drift.status is '状態 / new or changed for 7 days; vanished until it is back, or for 30 days; else known.';
 comment on column report.drift.changed_from is '以前の型 / The types before the last change.';
 
+-- A year of listings of each organization: the newest, and the full ones, are found without reading the others.
+create index slice_newest on staging.slice (partner, organization, entity, started_at desc, run_key desc);
+create index slice_full on staging.slice (partner, organization, entity) where mode = 'full' and state = 'complete';
+
 -- How many records are usual: the least and the most of the last five complete full listings that were merged. A held
 -- one is not usual, or a hold would end by itself.
 create function quality.usual_records(p_partner text, p_organization text, p_entity text, p_run_key text,
-    out fewest integer, out most integer) language sql stable
+    out fewest integer, out most integer) language sql stable set enable_nestloop = on
 begin atomic
     select min(l.records), max(l.records)
     from (
