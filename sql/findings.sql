@@ -70,18 +70,24 @@ where (f.severity, f.last_run_key, f.evaluated, f.failed)
     is distinct from (excluded.severity, excluded.last_run_key, excluded.evaluated, excluded.failed)
 
 -- name: close_findings
--- Everything judged has passed, and nothing that was known to fail was left out of it (decision 0031).
+-- Everything judged has passed, and nothing that was known to fail was left out of it; or nothing is there any more that
+-- could fail: no such value in a list of everything, no visit to come (decision 0031).
 update quality.finding f
 set closed_run_key = %(run_key)s, closed_at = now()
-from unnest(%(of_organization)s::text[], %(of_expectation)s::text[], %(evaluated)s::integer[], %(failed)s::integer[])
-    s (organization, expectation, evaluated, failed)
-join jsonb_to_recordset(%(texts)s::jsonb) t (expectation text, judged_whole boolean) using (expectation)
-where f.partner = %(partner)s and f.entity = %(entity)s and f.organization = s.organization
-  and f.expectation = s.expectation and f.closed_at is null and s.evaluated > 0 and s.failed = 0
-  and (t.judged_whole or s.organization = any (%(whole)s::text[]) or (f.known_all and not exists (
-        select from quarantine.failing_key k
-        where (k.partner, k.organization, k.entity, k.expectation)
-            = (f.partner, f.organization, f.entity, f.expectation))))
+from unnest(%(organizations)s::text[]) o (organization)
+cross join jsonb_to_recordset(%(texts)s::jsonb) t (expectation text, judged_whole boolean)
+left join unnest(%(of_organization)s::text[], %(of_expectation)s::text[], %(evaluated)s::integer[], %(failed)s::integer[])
+    s (organization, expectation, evaluated, failed) using (organization, expectation)
+where f.partner = %(partner)s and f.entity = %(entity)s and f.organization = o.organization
+  and f.expectation = t.expectation and f.closed_at is null and coalesce(s.failed, 0) = 0
+  and case
+        when s.evaluated > 0 then t.judged_whole or o.organization = any (%(whole)s::text[])
+            or (f.known_all and not exists (
+                select from quarantine.failing_key k
+                where (k.partner, k.organization, k.entity, k.expectation)
+                    = (f.partner, f.organization, f.entity, f.expectation)))
+        else %(entity)s = 'visit' or (not t.judged_whole and o.organization = any (%(whole)s::text[]))
+      end
 
 -- name: days_of_run
 -- The days in Asia/Tokyo that a run's scores stand under.

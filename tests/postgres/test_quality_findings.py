@@ -68,7 +68,7 @@ class Model:
             self.written[-1][1:4] = [run_key, self.written[-1][2] + 1, len(now_failing)]
         elif now_failing:
             self.written.append([run_key, run_key, 1, len(now_failing), None])
-        elif judged and is_open and not self.failing:
+        elif (judged or full) and is_open and not self.failing:
             self.written[-1][4] = run_key
 
 
