@@ -69,7 +69,7 @@ class AirflowApi:
     def __init__(self, base_url: str, login: str, *, password: str) -> None:
         self._credentials = {"username": login, "password": password}
         # The environment may name a proxy, which would not know this machine's loopback.
-        # The first task of a fresh server builds the tasks' API in the same loop: seconds, and most of a minute when busy.
+        # A fresh server builds the tasks' API in the same loop as all answers: seconds, and a minute when it is busy.
         self._http = httpx.Client(base_url=base_url, timeout=90, trust_env=False)
 
     def __enter__(self) -> Self:
