@@ -2,8 +2,8 @@
 
 -- name: refusal
 -- A code of the catalogue, or null.
-select quarantine.release_refusal(%(id)s) as refusal
+select quarantine.release_refusal(%(id)s, %(content)s) as refusal
 
 -- name: release
 -- Writes the release and its audit event.
-select quarantine.release_record(%(id)s, %(who)s, %(reason)s) as released
+select quarantine.release_record(%(id)s, %(who)s, %(reason)s, %(content)s) as released

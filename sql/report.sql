@@ -198,6 +198,10 @@ where id = %(id)s
 -- The record's field names, types and lengths.
 select quarantine.record_shape(%(id)s) as shape
 
+-- name: record_content
+-- Names the content that is shown, so that a release is of what was looked at.
+select quarantine.record_content(%(id)s) as content
+
 -- name: all_expectations
 -- The sentences of all expectations.
 select entity, expectation, ja, en from report.expectation

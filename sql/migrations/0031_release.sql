@@ -116,11 +116,21 @@ from quarantine.row q
 cross join lateral jsonb_populate_record(null::staging.patient, q.staged -> 0) k
 where q.entity = 'patient' and q.returned_as in ('kept', 'released');
 
+-- Names the content of a record, for whoever has seen it: what is released is what was looked at.
+create function quarantine.record_content(p_id bigint) returns text
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select md5(q.staged::text) from quarantine.row q where q.id = p_id
+$$;
+revoke execute on function quarantine.record_content from public;
+grant execute on function quarantine.record_content to sync_page;
+
 -- Why a record cannot be released, as a code of the catalogue; null when it can. Nothing personal is shown.
-create function quarantine.release_refusal(p_id bigint) returns text
+-- p_content: the content that was looked at; null: whatever it is now.
+create function quarantine.release_refusal(p_id bigint, p_content text default null) returns text
     language sql stable security definer set search_path = pg_catalog, pg_temp as $$
     select case
         when q.id is null or q.status <> 'open' then 'release_not_waiting'
+        when p_content <> md5(q.staged::text) then 'release_changed'
         when q.source_key is null then 'release_without_key'
         when jsonb_array_length(q.staged) <> 1 then 'release_several_copies'
         when coalesce((q.staged -> 0 ->> 'deleted')::boolean, false) then 'release_of_a_deletion'
@@ -133,13 +143,15 @@ revoke execute on function quarantine.release_refusal from public;
 grant execute on function quarantine.release_refusal to sync_page;
 
 -- Of two at one time the second is told that it was released already; one release is one event.
-create or replace function quarantine.release_record(p_id bigint, p_who text, p_reason text) returns boolean
+drop function quarantine.release_record(bigint, text, text);
+create function quarantine.release_record(p_id bigint, p_who text, p_reason text, p_content text default null)
+    returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
     found quarantine.row;
 begin
     select * into found from quarantine.row q where q.id = p_id for update;
-    if quarantine.release_refusal(p_id) is not null then
+    if quarantine.release_refusal(p_id, p_content) is not null then
         return false;
     end if;
     insert into quarantine.release (quarantine_id, content, released_by, reason)
@@ -147,6 +159,9 @@ begin
     perform quarantine.audited(p_who, 'release_record', found.partner, found.organization, found.entity, p_id, 1, p_reason);
     return true;
 end $$;
+
+revoke execute on function quarantine.release_record from public;
+grant execute on function quarantine.release_record to sync_page;
 
 -- released_at speaks of the record as it is now: a release of what the partner has changed since is none.
 create or replace view report.quarantine as

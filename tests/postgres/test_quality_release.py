@@ -192,6 +192,20 @@ def test_what_a_merge_cannot_take_is_refused_with_a_sentence_and_leaves_no_event
     assert events(staged) == []
 
 
+def test_a_record_that_has_changed_since_it_was_looked_at_is_not_released(
+    staged: Staged, judging: Judging, page: Connection
+) -> None:
+    waiting = quarantined(staged, judging)
+    seen = page.execute("select quarantine.record_content(%s) as content", [waiting]).fetchall()[0]["content"]
+    staged.database.admin().execute(
+        "update quarantine.row set staged = jsonb_set(staged, '{0,phone}', '\"0312345678\"')"
+    )
+    assert release(page, waiting, who="op", reason=WHY, content=seen) == "release_changed"
+    assert events(staged) == []
+    now = page.execute("select quarantine.record_content(%s) as content", [waiting]).fetchall()[0]["content"]
+    assert release(page, waiting, who="op", reason=WHY, content=now) is None
+
+
 @pytest.mark.parametrize("reason", ["", "    ok    ", "x" * 501])
 def test_a_release_without_a_reason_is_refused(staged: Staged, judging: Judging, page: Connection, reason: str) -> None:
     waiting = quarantined(staged, judging)

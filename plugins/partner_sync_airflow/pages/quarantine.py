@@ -28,6 +28,7 @@ from partner_sync_airflow.pages.rights import Unmasker, Visitor
 routes = APIRouter()
 FormCode = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
 Reason = Annotated[str, Form(max_length=2000, pattern=NO_NUL)]
+Content = Annotated[str, Form(pattern="^([0-9a-f]{32})?$")]
 RecordId = Annotated[int, Path(ge=1, lt=2**63)]
 _FETCH_ROWS = 200
 
@@ -80,10 +81,13 @@ def unmasked_record(request: Request, person: Person, _unmasker: Unmasker, recor
 
 
 @routes.post("/quarantine/{record}/release")
-def release(request: Request, person: Person, _unmasker: Unmasker, record: RecordId, reason: Reason = "") -> Response:
-    """Let one record in; the next validation does it."""
+def release(
+    request: Request, person: Person, _unmasker: Unmasker, *, record: RecordId, reason: Reason = "",
+    content: Content = "",
+) -> Response:  # fmt: skip
+    """Let one record in, as it was shown; the next validation does it."""
     with _record(person, record), opened() as conn:
-        refusal = release_record(conn, record, who=person.name, reason=reason)
+        refusal = release_record(conn, record, who=person.name, reason=reason, content=content or None)
     back = link(request, "quarantine", str(record), done=refusal or "released")
     return RedirectResponse(back, HTTPStatus.SEE_OTHER)
 
@@ -171,9 +175,10 @@ def _record(person: Visitor, record: int) -> Iterator[tuple[Report, Row]]:
 
 def _about(request: Request, report: Report, row: Row) -> dict[str, Any]:
     shape = report.rows("report.record_shape", id=row["id"])[0]["shape"]
-    refusal = report.rows("release_record.refusal", id=row["id"])[0]["refusal"]
+    content = report.rows("report.record_content", id=row["id"])[0]["content"]
+    refusal = report.rows("release_record.refusal", id=row["id"], content=content)[0]["refusal"]
     why_not = _why_not(request, refusal or "")
-    return {"row": row, "shape": shape, "sentences": _sentences(report), "why_not": why_not}
+    return {"row": row, "shape": shape, "content": content, "sentences": _sentences(report), "why_not": why_not}
 
 
 def _why_not(request: Request, code: str) -> str:
