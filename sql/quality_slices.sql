@@ -30,7 +30,9 @@ select l.organization, l.mode = 'incremental' and l.state = 'complete' and l.rec
 from staging.slice l
 cross join lateral quality.usual_records(l.partner, l.organization, l.entity, l.run_key) u
 left join lateral (
-    select extract(epoch from now() - greatest(max(s.source_updated_at), w.source_at)) / 3600 - l.fresh_within_hours as hours_late
+    -- A change dated in the future says nothing of freshness.
+    select extract(epoch from now() - greatest(max(s.source_updated_at) filter (where s.source_updated_at <= now()),
+        w.source_at)) / 3600 - l.fresh_within_hours as hours_late
     from (values (1)) one
     left join canonical.watermark w on (w.partner, w.organization, w.entity) = (l.partner, l.organization, l.entity)
     left join {rows} s on (s.partner, s.organization, s.run_key) = (l.partner, l.organization, l.run_key)

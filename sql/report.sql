@@ -128,10 +128,11 @@ limit %(limit)s offset %(offset)s
 
 -- name: failing_records
 -- The records that fail an expectation now, by our own ids, a page of them.
-select organization, canonical_id, key_length, first_seen_at, last_seen_at from report.failing_key
+select organization, coalesce(canonical_id::text, visit_id) as our_id, key_length, first_seen_at, last_seen_at
+from report.failing_key
 where partner = %(partner)s and entity = %(entity)s and expectation = %(expectation)s
   and (%(organization)s::text = '' or organization = %(organization)s)
-order by organization, first_seen_at, canonical_id
+order by organization, first_seen_at, our_id
 limit %(limit)s offset %(offset)s
 
 -- name: drift

@@ -23,6 +23,13 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, and those that share a live Airflow too."""
+    for item in items:
+        folder = item.path.parent
+        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name in {"e2e", "browser"} else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A server of its own, bootstrapped, with a migrated template; gone at the end of the session."""

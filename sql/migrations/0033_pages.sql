@@ -47,7 +47,8 @@ grant select on report.partner to sync_analyst, sync_page;
 -- page of 50 keys read every key of the partner.
 create or replace view report.failing_key as
 select k.partner, k.organization, k.entity, k.expectation, coalesce(j.canonical_id, x.canonical_id) as canonical_id,
-    length(k.source_key) as key_length, k.first_seen_at, k.last_seen_at, k.first_run_key, k.last_run_key
+    length(k.source_key) as key_length, k.first_seen_at, k.last_seen_at, k.first_run_key, k.last_run_key,
+    case when k.entity = 'visit' then k.source_key end as visit_id
 from quarantine.failing_key k
 left join canonical.key_map j using (partner, organization, entity, source_key)
 left join lateral (
@@ -57,6 +58,7 @@ left join lateral (
           select from canonical.key_map m
           where (m.partner, m.organization, m.entity, m.canonical_id)
               = (c.partner, c.organization, c.entity, c.canonical_id))) x on true;
+comment on column report.failing_key.visit_id is '予定の番号 / The product''s id of a visit that fails; our own, so it is shown.';
 
 -- Long lists, oldest first and newest first, page by page.
 create index row_open_by_age on quarantine.row (first_seen_at, id) where status = 'open';
