@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CONNECTION_ID = "sync_run"
 #: Also before the first look: a trigger that fires before its task has ended meets a race in Airflow.
-_LOOKS_EVERY_SECONDS = 5.0
+_LOOKS_EVERY_SECONDS = 15.0
 
 
 class WaitTrigger(DateTimeTrigger):
