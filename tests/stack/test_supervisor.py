@@ -40,6 +40,14 @@ def sleeper_of(supervisor):
     return found
 
 
+def is_sleeper(process):
+    """False also for one that has just ended."""
+    try:
+        return process.name() == "sleep"
+    except psutil.NoSuchProcess:
+        return False
+
+
 def read_config(supervisor):
     parser = configparser.RawConfigParser()
     parser.read_string(supervisor.config_file.read_text())
@@ -56,7 +64,7 @@ def test_a_killed_program_comes_back(supervisor):
     first.kill()
 
     def another_runs() -> bool:
-        return any(each.name() == "sleep" and each.pid != first.pid for each in marked_processes(supervisor.mark))
+        return any(is_sleeper(each) and each.pid != first.pid for each in marked_processes(supervisor.mark))
 
     wait_until(another_runs, seconds=15, what="another sleeper")
 
