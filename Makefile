@@ -56,7 +56,7 @@ check-partner: $(INSTALLED) ## PARTNER=<slug>: connect, list, show the first row
 	@$(RUN) -m stack.check_partner $(if $(HELP),--help)
 
 test: $(INSTALLED) ## the suite; starts what it needs by itself (ARGS="-k name" chooses)
-	@$(BIN)/pytest -m "not long" -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -m "not long" -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-long: $(INSTALLED) ## faults and long runs, and the pages in a browser (as root it installs Debian's chromium)
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
